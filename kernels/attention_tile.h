@@ -1,0 +1,252 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "kernels/attention.h"
+#include "kernels/vector.h"
+
+// The pieces attention's forward and backward are made of. Both work on tiles: small matrices in scratch memory that stay in
+// the processor's nearest caches. All their arithmetic is one block product, `multiply`, between them; the rest of this file
+// brings the heads into tiles and back. The columns of a tile are padded with zeros to whole vectors, so that no inner loop
+// has a ragged end.
+namespace headshare::kernels::attention_tile {
+
+// Rows of a tile: all query heads of the group at some consecutive targets, row = (target - first) * (H / G) + head. Sharing
+// heads makes tiles taller, not more numerous: that is how a key is loaded once for its whole group.
+constexpr Size forward_rows = 64;
+constexpr Size backward_rows = 32;      // the backward keeps two tiles of scores and their products at a time
+constexpr Size sources_per_tile = 128;  // a tile of transposed keys, 128 x 32 float32, is a third of the first cache
+
+// Below some number of multiplications, starting the threads takes longer than the work.
+inline bool worth_threads(const AttentionSizes& sizes) {
+  return sizes.batch * sizes.heads * sizes.targets * sizes.sources * sizes.head_size > Size{1} << 16;
+}
+
+// n rounded up to whole vectors.
+template <class T>
+constexpr Size padded(Size n) {
+  return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
+
+// How many of the first sources of sequence `batch` a query at `target` sees; never less for a later target.
+inline Size visible_sources(const AttentionSizes& sizes, const AttentionMask& mask, Size batch, Size target) {
+  Size visible = sizes.sources;
+  if (mask.source_lengths != nullptr) visible = std::min(visible, static_cast<Size>(mask.source_lengths[batch]));
+  if (mask.order == AttentionMask::Order::causal)
+    visible = std::min(visible, target + (sizes.sources - sizes.targets) + 1);
+  return std::max(visible, Size{0});
+}
+
+// Calls work(row, target, head) for the rows of a tile, in order; `head` counts all query heads.
+template <class Work>
+inline void for_each_row(Size first_target, Size last_target, Size group, Size g, Work work) {
+  Size row = 0;
+  for (Size target = first_target; target < last_target; ++target) {
+    for (Size head = g * group; head < (g + 1) * group; ++head) work(row++, target, head);
+  }
+}
+
+// ---- The block product -------------------------------------------------------------------------------------------------
+
+enum class Result { replaced, added };
+
+// The left operand: element (row, k) at data[row * row_stride + k * k_stride]. Exchanged strides read a tile transposed.
+template <class T>
+struct Left {
+  const T* data;
+  Size row_stride;
+  Size k_stride;
+};
+
+// The right operand and the result: rows of whole vectors, each `stride` after the one before.
+template <class T>
+struct Rows {
+  T* data;
+  Size stride;
+};
+
+// `rows` x `vectors` registers of sums. Each step of k loads `vectors` registers from the right and one number per row from
+// the left, and uses every one of them several times: arithmetic, not loading, sets the speed.
+template <Result result, int rows, int vectors, class T>
+inline void multiply_block(Size depth, Left<T> left, const T* right, Size right_stride, T* to, Size to_stride) {
+  Vector<T> sums[rows][vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v)
+      sums[r][v] = result == Result::added ? load(to + r * to_stride + v * lanes<T>) : Vector<T>{};
+  }
+  for (Size k = 0; k < depth; ++k) {
+    Vector<T> b[vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) b[v] = load(right + k * right_stride + v * lanes<T>);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const T a = left.data[r * left.row_stride + k * left.k_stride];
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sums[r][v] += a * b[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; ++v) store(to + r * to_stride + v * lanes<T>, sums[r][v]);
+  }
+}
+
+// All rows of one column of blocks: as many full blocks as there are, then blocks of half the rows, and so on.
+template <Result result, int rows, int vectors, class T>
+inline void multiply_column(Size count, Size depth, Left<T> left, const T* right, Size right_stride, T* to,
+                            Size to_stride) {
+  for (; count >= rows; count -= rows) {
+    multiply_block<result, rows, vectors>(depth, left, right, right_stride, to, to_stride);
+    left.data += rows * left.row_stride;
+    to += rows * to_stride;
+  }
+  if constexpr (rows > 1)
+    multiply_column<result, rows / 2, vectors>(count, depth, left, right, right_stride, to, to_stride);
+}
+
+// to = left right, or to += left right.        left: [rows, depth]   right: [depth, columns]   to: [rows, columns], columns
+// a multiple of lanes<T>. Every element is summed over k in ascending order, whichever block it falls into.
+template <Result result, class T>
+void multiply(Size rows, Size columns, Size depth, Left<T> left, Rows<const T> right, Rows<T> to) {
+  constexpr int block_rows = vector_bytes == 64 ? 8 : 4;  // AVX-512 has 32 registers, AVX2 only 16
+  Size column = 0;
+  for (; column + 2 * lanes<T> <= columns; column += 2 * lanes<T>)
+    multiply_column<result, block_rows, 2>(rows, depth, left, right.data + column, right.stride, to.data + column,
+                                           to.stride);
+  for (; column < columns; column += lanes<T>)
+    multiply_column<result, block_rows, 1>(rows, depth, left, right.data + column, right.stride, to.data + column,
+                                           to.stride);
+}
+
+// ---- Between heads and tiles -------------------------------------------------------------------------------------------
+
+// to[0 .. padded(n)) = scale * from[0 .. n), then zeros.
+template <class T>
+inline void copy_scaled(const T* from, Size n, T scale, T* to) {
+  Size i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) store(to + i, load(from + i) * scale);
+  if (i == n) return;
+  for (; i < n; ++i) to[i] = from[i] * scale;
+  for (; i % lanes<T> != 0; ++i) to[i] = 0;
+}
+
+// The same without the zeros: back into the caller's memory, where the next element belongs to somebody else.
+template <class T>
+inline void copy_scaled_exactly(const T* from, Size n, T scale, T* to) {
+  Size i = 0;
+  for (; i + lanes<T> <= n; i += lanes<T>) store(to + i, load(from + i) * scale);
+  for (; i < n; ++i) to[i] = from[i] * scale;
+}
+
+// Positions [first, last) of sequence b, all heads of group g, as the rows of a tile.         to: [positions * heads, padded D]
+template <class T>
+inline void gather_heads(HeadsView<const T> from, Size b, Size g, Size heads, Size first, Size last, Size head_size,
+                         T scale, T* to) {
+  for (Size position = first; position < last; ++position) {
+    const T* row = from.data + b * from.batch_stride + position * from.position_stride + g * heads * from.head_stride;
+    for (Size head = 0; head < heads; ++head, to += padded<T>(head_size))
+      copy_scaled(row + head * from.head_stride, head_size, scale, to);
+  }
+}
+
+// The way back of gather_heads.
+template <class T>
+inline void scatter_heads(const T* from, Size b, Size g, Size heads, Size first, Size last, Size head_size, T scale,
+                          HeadsView<T> to) {
+  for (Size position = first; position < last; ++position) {
+    T* row = to.data + b * to.batch_stride + position * to.position_stride + g * heads * to.head_stride;
+    for (Size head = 0; head < heads; ++head, from += padded<T>(head_size))
+      copy_scaled_exactly(from, head_size, scale, row + head * to.head_stride);
+  }
+}
+
+// a[start] b[start] a[start + 1] b[start + 1] ...: the teeth of a zip. Compilers make one shuffle instruction of it.
+template <Size start, class T, std::size_t... i>
+inline Vector<T> zip(Vector<T> a, Vector<T> b, std::index_sequence<i...>) {
+  return Vector<T>{(i % 2 == 0 ? a[start + i / 2] : b[start + i / 2])...};
+}
+
+// A square of lanes x lanes elements, transposed in registers: zipping the upper half of the rows with the lower half moves
+// every element's row number one bit towards its column number, so log2(lanes) rounds exchange the two.
+template <class T>
+inline void transpose_square(const T* from, Size from_stride, T* to, Size to_stride) {
+  constexpr int n = static_cast<int>(lanes<T>);
+  constexpr auto all = std::make_index_sequence<n>{};
+  Vector<T> rows[n];
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) rows[i] = load(from + i * from_stride);
+#pragma GCC unroll 4
+  for (int round = 1; round < n; round *= 2) {
+    Vector<T> zipped[n];
+#pragma GCC unroll 8
+    for (int i = 0; i < n / 2; ++i) {
+      zipped[2 * i] = zip<0, T>(rows[i], rows[i + n / 2], all);
+      zipped[2 * i + 1] = zip<n / 2, T>(rows[i], rows[i + n / 2], all);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i) rows[i] = zipped[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < n; ++i) store(to + i * to_stride, rows[i]);
+}
+
+// Folds a vector onto itself until lane 0 has met all others: four steps for 16 lanes, where one lane after the other takes
+// fifteen, each waiting for the last. Rows are short here, so this counts.
+template <Size half, class T, class Combine, std::size_t... i>
+inline T fold(Vector<T> v, Combine combine, std::index_sequence<i...> all) {
+  const Vector<T> folded = combine(v, Vector<T>{v[(static_cast<Size>(i) + half) % lanes<T>]...});
+  if constexpr (half == 1)
+    return folded[0];
+  else
+    return fold<half / 2, T>(folded, combine, all);
+}
+template <class T>
+inline T sum_of(Vector<T> v) {
+  const auto add = [](Vector<T> a, Vector<T> b) { return a + b; };
+  return fold<lanes<T> / 2, T>(v, add, std::make_index_sequence<lanes<T>>{});
+}
+template <class T>
+inline T largest_of(Vector<T> v) {
+  const auto larger = [](Vector<T> a, Vector<T> b) { return a > b ? a : b; };
+  return fold<lanes<T> / 2, T>(v, larger, std::make_index_sequence<lanes<T>>{});
+}
+
+// Keys or values side by side, one per column, so that a vector holds the same d of neighbouring sources and scores come out
+// as whole vectors.                                    from: [sources, D], any stride       to: [padded D, padded sources]
+template <class T>
+inline void transpose_heads(const T* from, Size from_stride, Size sources, Size head_size, T* to) {
+  constexpr Size n = lanes<T>;
+  const Size to_stride = padded<T>(sources);
+  for (Size s = 0; s < sources; s += n) {
+    for (Size d = 0; d < head_size; d += n) {
+      const T* square = from + s * from_stride + d;
+      if (s + n <= sources && d + n <= head_size) {
+        transpose_square(square, from_stride, to + d * to_stride + s, to_stride);
+        continue;
+      }
+      alignas(64) T edge[n * n] = {};
+      for (Size i = 0; i < std::min(n, sources - s); ++i)
+        for (Size j = 0; j < std::min(n, head_size - d); ++j) edge[i * n + j] = square[i * from_stride + j];
+      transpose_square(edge, n, to + d * to_stride + s, to_stride);
+    }
+  }
+}
+
+// The address of one head's first position.
+template <class T>
+inline T* head_of(const HeadsView<T>& view, Size b, Size head) {
+  return view.data + b * view.batch_stride + head * view.head_stride;
+}
+
+// Zeros in row[from .. to).
+template <class T>
+inline void clear(T* row, Size from, Size to) {
+  std::fill(row + from, row + std::max(from, to), T{0});
+}
+
+}  // namespace headshare::kernels::attention_tile

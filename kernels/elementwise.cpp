@@ -1,0 +1,158 @@
+#include "kernels/elementwise.h"
+
+#include "kernels/parallel.h"
+#include "kernels/rows.h"
+#include "kernels/strided.h"
+#include "kernels/vector.h"
+
+namespace headshare::kernels {
+
+namespace {
+
+// The functions that call std::exp, on a whole register: no compiler may do that by itself. Everything else it vectorizes
+// from the scalar function.
+Vector<float> on_register(Exp, Vector<float> x) {
+  for (Size i = 0; i < lanes<float>; ++i) {
+    if (std::abs(x[i]) > 87.0f) {  // outside the range of the register's exp; rare, so it may be slow
+      for (Size k = 0; k < lanes<float>; ++k) x[k] = std::exp(x[k]);
+      return x;
+    }
+  }
+  return exp(x);
+}
+Vector<float> on_register(Sigmoid, Vector<float> x) { return 1.0f / (1.0f + exp(-x)); }
+Vector<float> on_register(Gelu, Vector<float> x) { return x * normal_distribution(x); }
+Vector<float> on_register(GeluBackward, Vector<float> x, Vector<float> dy) {
+  return dy * (normal_distribution(x) + x * (0.398942280f * exp_or_zero(-0.5f * x * x)));
+}
+
+template <class Op, class T, class... Operands>
+concept HasRegisterForm = requires(Vector<T> v, const Operands*... operands) {
+  on_register(Op{}, (static_cast<void>(operands), v)...);
+};
+
+// y may be an operand: each element is read before it is written, which `omp simd` tells the compiler.
+template <class Op, class T, class... Operands>
+void map_block(Size n, T* y, const Operands*... operands) {
+  if constexpr (std::is_same_v<T, float> && HasRegisterForm<Op, T, Operands...>) {
+    for_each_register<T>(n, [&](Size i, auto count) {
+      store_first(y + i, on_register(Op{}, load_first(operands + i, count, T(0))...), count);
+    });
+  } else {
+#pragma omp simd
+    for (Size i = 0; i < n; ++i) y[i] = Op{}(operands[i]...);
+  }
+}
+
+// One row whose operands advance by these strides. The usual ones are written out, so that each becomes a vector loop.
+template <class Op, class T>
+void map_row(Size n, const T* a, Size a_stride, const T* b, Size b_stride, T* y) {
+  if (a_stride == 1 && b_stride == 1) {
+    map_block<Op>(n, y, a, b);
+  } else if (a_stride == 1 && b_stride == 0) {
+    const T repeated = *b;
+#pragma omp simd
+    for (Size i = 0; i < n; ++i) y[i] = Op{}(a[i], repeated);
+  } else if (a_stride == 0 && b_stride == 1) {
+    const T repeated = *a;
+#pragma omp simd
+    for (Size i = 0; i < n; ++i) y[i] = Op{}(repeated, b[i]);
+  } else {
+    for (Size i = 0; i < n; ++i) y[i] = Op{}(a[i * a_stride], b[i * b_stride]);
+  }
+}
+
+}  // namespace
+
+template <class Op, class T>
+void map(Cpu, Size n, const T* x, T* y) {
+  parallel_blocks(n, 1, [&](Size first, Size count) { map_block<Op>(count, y + first, x + first); });
+}
+
+template <class Op, class T>
+void map(Cpu, Size n, const T* a, const T* b, T* y) {
+  parallel_blocks(n, 1, [&](Size first, Size count) { map_block<Op>(count, y + first, a + first, b + first); });
+}
+
+template <class Op, class T>
+void map(Cpu, const BroadcastSizes& sizes, const T* a, const T* b, T* y) {
+  if (element_count(sizes.rank, sizes.extents) == 0) return;
+  const Strided<3> strided = simplify(Strided<3>{
+      sizes.rank, sizes.extents, {sizes.a_strides, sizes.b_strides, contiguous_strides(sizes.rank, sizes.extents)}});
+  const auto stride = [&](int operand, int from_last) { return strided.strides[operand][strided.rank - from_last]; };
+  for_each_plane(strided, [&](const std::array<Size, 3>& offsets, Size rows, Size columns) {
+    for (Size row = 0; row < rows; ++row)
+      map_row<Op>(columns, a + offsets[0] + row * stride(0, 2), stride(0, 1), b + offsets[1] + row * stride(1, 2),
+                  stride(1, 1), y + offsets[2] + row * stride(2, 2));
+  });
+}
+
+template <class T>
+void affine(Cpu, Size n, const T* x, T scale, T shift, T* y) {
+  parallel_blocks(n, 1, [&](Size first, Size count) {
+#pragma omp simd
+    for (Size i = first; i < first + count; ++i) y[i] = scale * x[i] + shift;
+  });
+}
+
+// ---- Instances: every function of elementwise_functions.h, in both precisions ------------------------------------------
+
+template void map<Negate>(Cpu, Size, const float*, float*);
+template void map<Negate>(Cpu, Size, const double*, double*);
+template void map<Exp>(Cpu, Size, const float*, float*);
+template void map<Exp>(Cpu, Size, const double*, double*);
+template void map<Log>(Cpu, Size, const float*, float*);
+template void map<Log>(Cpu, Size, const double*, double*);
+template void map<Sqrt>(Cpu, Size, const float*, float*);
+template void map<Sqrt>(Cpu, Size, const double*, double*);
+template void map<Square>(Cpu, Size, const float*, float*);
+template void map<Square>(Cpu, Size, const double*, double*);
+template void map<Reciprocal>(Cpu, Size, const float*, float*);
+template void map<Reciprocal>(Cpu, Size, const double*, double*);
+template void map<Tanh>(Cpu, Size, const float*, float*);
+template void map<Tanh>(Cpu, Size, const double*, double*);
+template void map<Sigmoid>(Cpu, Size, const float*, float*);
+template void map<Sigmoid>(Cpu, Size, const double*, double*);
+template void map<Relu>(Cpu, Size, const float*, float*);
+template void map<Relu>(Cpu, Size, const double*, double*);
+template void map<Gelu>(Cpu, Size, const float*, float*);
+template void map<Gelu>(Cpu, Size, const double*, double*);
+
+template void map<Add>(Cpu, Size, const float*, const float*, float*);
+template void map<Add>(Cpu, Size, const double*, const double*, double*);
+template void map<Subtract>(Cpu, Size, const float*, const float*, float*);
+template void map<Subtract>(Cpu, Size, const double*, const double*, double*);
+template void map<Multiply>(Cpu, Size, const float*, const float*, float*);
+template void map<Multiply>(Cpu, Size, const double*, const double*, double*);
+template void map<Divide>(Cpu, Size, const float*, const float*, float*);
+template void map<Divide>(Cpu, Size, const double*, const double*, double*);
+template void map<ReluBackward>(Cpu, Size, const float*, const float*, float*);
+template void map<ReluBackward>(Cpu, Size, const double*, const double*, double*);
+template void map<GeluBackward>(Cpu, Size, const float*, const float*, float*);
+template void map<GeluBackward>(Cpu, Size, const double*, const double*, double*);
+template void map<TanhBackward>(Cpu, Size, const float*, const float*, float*);
+template void map<TanhBackward>(Cpu, Size, const double*, const double*, double*);
+template void map<SigmoidBackward>(Cpu, Size, const float*, const float*, float*);
+template void map<SigmoidBackward>(Cpu, Size, const double*, const double*, double*);
+
+template void map<Add>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<Add>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<Subtract>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<Subtract>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<Multiply>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<Multiply>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<Divide>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<Divide>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<ReluBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<ReluBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<GeluBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<GeluBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<TanhBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<TanhBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+template void map<SigmoidBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
+template void map<SigmoidBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
+
+template void affine(Cpu, Size, const float*, float, float, float*);
+template void affine(Cpu, Size, const double*, double, double, double*);
+
+}  // namespace headshare::kernels

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "core/size.h"
+#include "kernels/cpu.h"
+
+namespace headshare::kernels {
+
+// One operand of a batched product: element (row, column) of matrix i lies at
+// data[i * batch_stride + row * row_stride + column * column_stride]. A transposed matrix is the same memory with its strides
+// exchanged, so all transposed forms are read in place; one of row_stride and column_stride is 1. batch_stride 0 repeats
+// one matrix for the whole batch.
+template <class T>
+struct MatrixView {
+  const T* data;
+  Size row_stride;
+  Size column_stride;
+  Size batch_stride = 0;
+};
+
+enum class Activation { none, relu, gelu };
+
+// What happens to a finished element of the product before it is stored, so that it need not be read again.
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;                   // [N], added to every row; null: none
+  Activation activation = Activation::none;  // applied last
+  T* before_activation = nullptr;            // [batch, M, N]: keeps A B + bias for the backward of GELU; null: not kept
+};
+
+struct MatmulSizes {
+  Size batch = 1;
+  Size m = 0;  // rows of A and C
+  Size n = 0;  // columns of B and C
+  Size k = 0;  // columns of A, rows of B
+};
+
+// C[i] = activation(A[i] B[i] + bias).              A[i]: [M, K]   B[i]: [K, N]   C: [batch, M, N], contiguous, written only
+// Any size may be 0; K = 0 gives activation(bias). C may not overlap an operand. The order in which an element's K products
+// are summed depends on the sizes alone, never on the number of threads.
+template <class T>
+void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
+            const Epilogue<T>& epilogue);
+
+// The specification of matmul: three plain loops. Tests compare the two.
+template <class T>
+void matmul_plain(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
+                  const Epilogue<T>& epilogue);
+
+}  // namespace headshare::kernels

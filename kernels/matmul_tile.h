@@ -1,0 +1,91 @@
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "core/size.h"
+#include "kernels/vector.h"
+
+// The heart of the matrix product: a small tile of C that lives in registers while k runs. Each step loads `vectors` registers
+// of B and broadcasts `rows` numbers of A, and multiplies every one with every other:
+//
+//   loads per multiply-add = (rows + vectors) / (rows * vectors)
+//
+// A processor can start two multiply-adds and two or three loads a cycle. With one row and one vector it would wait for loads
+// (2 each); with 12 x 2 it needs 14 loads for 24 multiply-adds and runs at the speed of arithmetic. The tile should thus be
+// large and nearly square, and it must fit into the registers together with the loaded numbers. It should also have at least
+// eight independent sums: a multiply-add takes four cycles, and two start in each.
+namespace headshare::kernels {
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr Size vector_registers = 32;
+#else
+constexpr Size vector_registers = 16;
+#endif
+
+constexpr Size tile_rows = vector_registers == 32 ? 12 : 6;
+constexpr Size tile_vectors = 2;
+constexpr Size sums_in_registers = tile_rows * tile_vectors;  // leaves room for B's vectors and one number of A
+
+enum class Store { replace, add };
+
+// out (+)= A B for one tile: packed rows of A, `b_stride` between the rows of B.
+//   a: [k, rows]   b: [k, vectors * lanes]   out: [rows, vectors * lanes], `out_stride` between its rows
+template <class T, Size rows, Size vectors>
+void multiply_tile(Size k, const T* a, const T* b, Size b_stride, T* out, Size out_stride, Store mode) {
+  Vector<T> sums[rows][vectors];
+#pragma GCC unroll 16
+  for (Size i = 0; i < rows; ++i)
+#pragma GCC unroll 16
+    for (Size v = 0; v < vectors; ++v) sums[i][v] = Vector<T>{};
+
+  for (; k > 0; --k, a += rows, b += b_stride) {
+    Vector<T> b_row[vectors];
+#pragma GCC unroll 16
+    for (Size v = 0; v < vectors; ++v) b_row[v] = load(b + v * lanes<T>);
+#pragma GCC unroll 16
+    for (Size i = 0; i < rows; ++i)
+#pragma GCC unroll 16
+      for (Size v = 0; v < vectors; ++v) sums[i][v] += a[i] * b_row[v];
+  }
+
+#pragma GCC unroll 16
+  for (Size i = 0; i < rows; ++i)
+#pragma GCC unroll 16
+    for (Size v = 0; v < vectors; ++v) {
+      T* to = out + i * out_stride + v * lanes<T>;
+      store(to, mode == Store::add ? load(to) + sums[i][v] : sums[i][v]);
+    }
+}
+
+template <class T>
+using TileFunction = void (*)(Size, const T*, const T*, Size, T*, Size, Store);
+
+// Few rows make a tile of few sums, so it gets more vectors: 8 for one row.
+constexpr Size vectors_for_rows(Size rows) {
+  Size vectors = tile_vectors;
+  while (vectors < 8 && rows * vectors * 2 <= sums_in_registers) vectors *= 2;
+  return vectors;
+}
+
+// multiply_tile is compiled for every number of rows, so that the last rows of a matrix cost what they are, not a full tile,
+// and for 1, 2, 4 and 8 vectors as far as the registers reach.
+template <class T, Size rows, Size vectors>
+constexpr TileFunction<T> tile_that_fits() {
+  if constexpr (rows * vectors <= sums_in_registers) return multiply_tile<T, rows, vectors>;
+  return nullptr;
+}
+template <class T, std::size_t... row>
+constexpr auto all_tiles(std::index_sequence<row...>) {
+  return std::array<std::array<TileFunction<T>, 4>, sizeof...(row)>{
+      {{tile_that_fits<T, row + 1, 1>(), tile_that_fits<T, row + 1, 2>(), tile_that_fits<T, row + 1, 4>(),
+        tile_that_fits<T, row + 1, 8>()}...}};
+}
+template <class T>
+TileFunction<T> tile_function(Size rows, Size vectors) {
+  static constexpr auto tiles = all_tiles<T>(std::make_index_sequence<tile_rows>{});
+  const std::size_t power = vectors == 1 ? 0 : vectors == 2 ? 1 : vectors == 4 ? 2 : 3;
+  return tiles[static_cast<std::size_t>(rows - 1)][power];
+}
+
+}  // namespace headshare::kernels

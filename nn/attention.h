@@ -1,0 +1,61 @@
+#pragma once
+
+#include "nn/attention_mode.h"
+#include "nn/layers.h"
+
+namespace headshare {
+
+// Keys and values of one attention, as the kernel reads them.                                     key, value: [B, S, G, D]
+struct KeysValues {
+  Variable key;
+  Variable value;
+};
+
+// Attention with H query heads and G key/value heads. The mode is a constructor argument; nothing below asks which it is:
+// only the width of the key and value projections, and the index g = h / (H / G) in the kernel, depend on it.
+struct Attention {
+  AttentionMode mode;
+  Linear query;   // [C, H D] = [C, C]
+  Linear key;     // [C, G D]
+  Linear value;   // [C, G D]
+  Linear output;  // [H D, C]
+
+  Attention(Size d_model, AttentionMode mode, Generator& generator, TensorOptions options);
+
+  Size head_size() const { return output.weight.extent(0) / mode.heads; }  // D
+
+  // x: [B, T, C] asks, source: [B, S, C] answers; self-attention passes the same variable twice.        result: [B, T, C]
+  Variable operator()(const Variable& x, const Variable& source, const Mask& mask) const;
+
+  // The two halves of it, for decoding: keys and values are projected once and kept.
+  KeysValues keys_values(const Variable& source) const;                                                 // [B, S, G, D]
+  Variable attend(const Variable& x, const KeysValues& keys_values, const Mask& mask) const;            // [B, T, C]
+
+  Variable queries(const Variable& x) const;                                                            // [B, T, H, D]
+  void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
+};
+
+// Keys and values of the positions decoded so far, [B, G, capacity, D] each: G heads, never expanded to H.
+class KeyValueCache {
+ public:
+  KeyValueCache() = default;
+  KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options);
+
+  Size length() const { return length_; }       // positions held
+  Size bytes() const { return key_.bytes() + value_.bytes(); }
+
+  // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
+  void append(const KeysValues& next);
+
+  KeysValues keys_values() const;               // all positions so far, as views                        [B, length, G, D]
+
+  // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered.
+  void select(const Tensor& sentences);         // int32 [new B]
+
+ private:
+  Tensor key_;
+  Tensor value_;
+  Size length_ = 0;
+};
+
+}  // namespace headshare

@@ -1,0 +1,140 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "nn/decoding.h"
+#include "tensor/softmax.h"
+
+namespace headshare {
+namespace {
+
+struct Hypothesis {
+  TokenIds tokens;
+  double log_probability = 0;
+};
+
+struct Candidate {
+  double log_probability;  // of the whole hypothesis with this token
+  std::size_t parent;      // which live hypothesis of the sentence it continues
+  std::int32_t token;
+};
+
+// One source sentence during the search. Its live hypotheses are consecutive rows of the batch.
+struct Search {
+  std::size_t sentence;
+  Size limit;
+  std::vector<Hypothesis> live = {Hypothesis{}};
+  Hypothesis best = {};    // finished
+  double best_score = -std::numeric_limits<double>::infinity();
+  Size finished = 0;
+};
+
+double score(double log_probability, Size length, double alpha) {
+  return log_probability / std::pow((5.0 + static_cast<double>(length)) / 6.0, alpha);
+}
+
+// The `count` likeliest continuations of all live hypotheses, the best first; of equal ones, the smaller row and token.
+std::vector<Candidate> best_candidates(const Search& search, const float* log_probabilities, Size vocabulary, std::size_t count) {
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
+    return std::make_pair(a.parent, a.token) < std::make_pair(b.parent, b.token);
+  };
+  std::vector<Candidate> heap;  // of the best so far, the worst on top
+  for (std::size_t parent = 0; parent < search.live.size(); ++parent) {
+    const float* row = log_probabilities + static_cast<Size>(parent) * vocabulary;
+    for (Size token = 0; token < vocabulary; ++token) {
+      const Candidate candidate{search.live[parent].log_probability + static_cast<double>(row[token]), parent,
+                                static_cast<std::int32_t>(token)};
+      if (heap.size() == count && !better(candidate, heap.front())) continue;
+      if (heap.size() == count) {
+        std::pop_heap(heap.begin(), heap.end(), better);
+        heap.pop_back();
+      }
+      heap.push_back(candidate);
+      std::push_heap(heap.begin(), heap.end(), better);
+    }
+  }
+  std::sort(heap.begin(), heap.end(), better);
+  return heap;
+}
+
+void finish(Search& search, Hypothesis hypothesis, double alpha) {
+  const double value = score(hypothesis.log_probability, static_cast<Size>(hypothesis.tokens.size()) + 1, alpha);
+  ++search.finished;
+  if (value > search.best_score) {
+    search.best_score = value;
+    search.best = std::move(hypothesis);
+  }
+}
+
+// Replaces the live hypotheses by their best continuations; returns the row within the sentence each one came from.
+// Ends the search (no live hypotheses left) when nothing can become better than what is finished.
+std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary, const DecodingOptions& options) {
+  const auto beam = static_cast<std::size_t>(options.beam);
+  std::vector<Hypothesis> next;
+  std::vector<std::size_t> parents;
+  const std::vector<Candidate> candidates = best_candidates(search, log_probabilities, vocabulary, 2 * beam);
+  for (std::size_t rank = 0; rank < candidates.size() && next.size() < beam; ++rank) {
+    const Candidate& candidate = candidates[rank];
+    Hypothesis hypothesis{search.live[candidate.parent].tokens, candidate.log_probability};
+    if (candidate.token == end_id) {
+      if (rank < beam) finish(search, std::move(hypothesis), options.length_penalty);
+      continue;
+    }
+    hypothesis.tokens.push_back(candidate.token);
+    next.push_back(std::move(hypothesis));
+    parents.push_back(candidate.parent);
+  }
+  const Size length = static_cast<Size>(next.empty() ? 0 : next.front().tokens.size());
+  const bool full = search.finished >= options.beam;
+  if (!full && length >= search.limit)  // no room to end properly: take what there is
+    for (Hypothesis& hypothesis : next) finish(search, std::move(hypothesis), options.length_penalty);
+  if (full || length >= search.limit) {
+    next.clear();
+    parents.clear();
+  }
+  search.live = std::move(next);
+  return parents;
+}
+
+}  // namespace
+
+std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<TokenIds>& sources, const DecodingOptions& options) {
+  std::vector<TokenIds> targets(sources.size());
+  if (sources.empty()) return targets;
+  const NoGradient no_gradient;
+  const Device device = model.options().device;
+  const Size vocabulary = model.config().vocabulary;
+  const PaddedTokens padded = pad(sources, device);
+  const Size limit = std::min(2 * padded.tokens.extent(1) + 10, model.config().max_length);
+  Dropout dropout = Dropout::none();
+  DecoderState state = model.start(model.encode(padded.tokens, padded.lengths, dropout), padded.lengths, limit);
+
+  std::vector<Search> searches;
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    searches.push_back({i, std::min(2 * static_cast<Size>(sources[i].size()) + 10, limit)});
+
+  while (!searches.empty()) {
+    std::vector<std::int32_t> tokens;
+    for (const Search& search : searches)
+      for (const Hypothesis& hypothesis : search.live)
+        tokens.push_back(hypothesis.tokens.empty() ? begin_id : hypothesis.tokens.back());
+    const Tensor logits = model.step(from_values(tokens, {static_cast<Size>(tokens.size())}, device), state);
+    const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);                     // [rows, V]
+
+    std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
+    Size row = 0;
+    for (Search& search : searches) {
+      const Size live = static_cast<Size>(search.live.size());
+      for (const std::size_t parent : advance(search, rows.data<float>() + row * vocabulary, vocabulary, options))
+        parents.push_back(static_cast<std::int32_t>(row + static_cast<Size>(parent)));
+      row += live;
+      if (search.live.empty()) targets[search.sentence] = std::move(search.best.tokens);
+    }
+    std::erase_if(searches, [](const Search& search) { return search.live.empty(); });
+    if (!parents.empty()) state.select(from_values(parents, {static_cast<Size>(parents.size())}, device));
+  }
+  return targets;
+}
+
+}  // namespace headshare

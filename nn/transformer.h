@@ -1,0 +1,103 @@
+#pragma once
+
+#include <vector>
+
+#include "nn/attention.h"
+#include "nn/transformer_config.h"
+
+namespace headshare {
+
+struct EncoderLayer {
+  Attention self;
+  FeedForward feed_forward;
+  LayerNormalization self_norm;
+  LayerNormalization feed_forward_norm;
+
+  EncoderLayer(const TransformerConfig& config, Size layer, Generator& generator, TensorOptions options);
+  void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
+};
+
+struct DecoderLayer {
+  Attention self;
+  Attention cross;
+  FeedForward feed_forward;
+  LayerNormalization self_norm;
+  LayerNormalization cross_norm;
+  LayerNormalization feed_forward_norm;
+
+  DecoderLayer(const TransformerConfig& config, Size layer, Generator& generator, TensorOptions options);
+  void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
+};
+
+// What decoding keeps between steps, per decoder layer: the self-attention cache, which grows, and the keys and values of the
+// source sentence, which are projected once.
+struct DecoderState {
+  struct Layer {
+    KeyValueCache self;
+    KeyValueCache cross;
+  };
+  std::vector<Layer> layers;
+  Tensor source_lengths;  // int32 [B]
+  Size length = 0;        // target positions decoded so far
+
+  Size batch() const { return source_lengths.extent(0); }
+  Size bytes() const;
+  void select(const Tensor& sentences);  // as KeyValueCache::select
+};
+
+// Encoder-decoder Transformer (Vaswani et al. 2017) whose embedding also serves as the output projection.
+// Token ids: int32; sentences are padded at the right, their true lengths given as int32 [B].
+class Transformer {
+ public:
+  Transformer(const TransformerConfig& config, std::uint64_t seed, TensorOptions options = {});
+
+  const TransformerConfig& config() const { return config_; }
+  TensorOptions options() const { return table_.value().options(); }
+
+  // source: [B, S]   lengths: [B]                                                                  result: [B, S, C]
+  Variable encode(const Tensor& source, const Tensor& source_lengths, Dropout& dropout) const;
+  // target: [B, T], each row starting with the begin token; row t sees positions 0 .. t.             result: [B, T, C]
+  Variable decode(const Tensor& target, const Variable& memory, const Tensor& source_lengths, Dropout& dropout) const;
+  // x: [..., C]                                                                                    result: [..., V]
+  Variable logits(const Variable& x) const;
+
+  // Cached decoding: start once, then one step per target position. The logits equal those of decode().
+  DecoderState start(const Variable& memory, const Tensor& source_lengths, Size capacity) const;
+  Tensor step(const Tensor& tokens, DecoderState& state) const;  // int32 [B] -> logits [B, V]
+
+  // Weights of the cross-attention of each layer while producing `target` [1, T], for pictures.             each [H, T, S]
+  std::vector<Tensor> cross_attention_weights(const Tensor& target, const DecoderState& state) const;
+
+  const std::vector<EncoderLayer>& encoder() const { return encoder_; }
+  const std::vector<DecoderLayer>& decoder() const { return decoder_; }
+  void visit(const ParameterVisitor& visitor) const;
+
+ private:
+  Variable embed(const Tensor& tokens, Size first_position) const;
+  Variable encoder_layer(const EncoderLayer& layer, const Variable& x, const Mask& mask, Dropout& dropout) const;
+  // `self` and `cross` say which keys and values the two attentions read; with a cache they hold earlier positions too.
+  template <class SelfKeysValues>
+  Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const SelfKeysValues& self, const KeysValues& cross,
+                         const Mask& self_mask, const Mask& cross_mask, Dropout& dropout) const;
+  template <class Function>
+  Variable sublayer(const LayerNormalization& norm, const Variable& x, Dropout& dropout, const Function& function) const;
+
+  TransformerConfig config_;
+  Parameter table_;                                  // [V, C], embedding and output projection
+  Parameter learned_positions_;                      // [max_length, C], only with Positions::learned
+  Variable fixed_positions_;                         // the same, a constant, with Positions::sinusoidal
+  std::vector<EncoderLayer> encoder_;
+  std::vector<DecoderLayer> decoder_;
+  std::vector<LayerNormalization> final_norms_;      // pre-norm only: encoder's, decoder's
+};
+
+Size count_parameters(const Transformer& model);
+Transformer clone(const Transformer& model);
+// Copies every parameter of the same name and shape from `source`; fails when one is missing or differs.
+void copy_parameters(const Transformer& source, const Transformer& destination);
+
+// Bytes that one decoded position adds to the self-attention caches plus those that one source position takes in the cross
+// caches, all layers: 2 (key and value) * G * D * bytes an element.
+Size cache_bytes_per_token(const Transformer& model);
+
+}  // namespace headshare

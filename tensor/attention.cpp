@@ -1,0 +1,80 @@
+#include "tensor/attention.h"
+
+#include "tensor/dispatch.h"
+
+namespace headshare {
+namespace {
+
+kernels::AttentionSizes sizes_of(const Tensor& query, const Tensor& key) {
+  if (query.rank() != 4 || key.rank() != 4) fail("attention: query ", query.shape(), " and key ", key.shape(), ", needed rank 4");
+  const kernels::AttentionSizes sizes{query.extent(0), query.extent(1), key.extent(1),
+                                      query.extent(2), key.extent(2),   query.extent(3)};
+  if (key.extent(0) != sizes.batch || key.extent(3) != sizes.head_size)
+    fail("attention: query ", query.shape(), " and key ", key.shape(), " must agree in the first and last extent");
+  if (sizes.kv_heads < 1 || sizes.heads % sizes.kv_heads != 0)
+    fail("attention: ", sizes.heads, " query heads cannot share ", sizes.kv_heads, " key/value heads evenly");
+  return sizes;
+}
+
+kernels::AttentionMask kernel_mask(const Mask& mask, const kernels::AttentionSizes& sizes) {
+  if (!mask.source_lengths.defined()) return {nullptr, mask.order};
+  check_shape("attention", "source_lengths", mask.source_lengths, {sizes.batch});
+  return {mask.source_lengths.data<std::int32_t>(), mask.order};
+}
+
+// Kernels follow three strides; the elements of one head must lie side by side.
+Tensor readable(const Tensor& x) { return x.stride(-1) == 1 || x.extent(-1) == 1 ? x : x.clone(); }
+
+template <class T>
+kernels::HeadsView<T> view(const Tensor& x) {
+  return {x.strided_data<std::remove_const_t<T>>(), x.stride(0), x.stride(1), x.stride(2)};
+}
+
+}  // namespace
+
+AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask) {
+  check_alike("attention", query, key);
+  check_alike("attention", query, value);
+  check_shape("attention", "value", value, key.shape());
+  const kernels::AttentionSizes sizes = sizes_of(query, key);
+  const Tensor q = readable(query), k = readable(key), v = readable(value);
+  const AttentionResult result{Tensor(query.shape(), query.options()),
+                               Tensor({sizes.batch, sizes.heads, sizes.targets}, query.options())};
+  dispatch_floating("attention", q, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::attention<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k), view<const T>(v),
+                          view<T>(result.output), result.log_sum_exp.data<T>());
+  });
+  return result;
+}
+
+AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key, const Tensor& value,
+                                      const Mask& mask, const AttentionResult& forward) {
+  const kernels::AttentionSizes sizes = sizes_of(query, key);
+  check_shape("attention_backward", "d_output", d_output, query.shape());
+  const Tensor q = readable(query), k = readable(key), v = readable(value), gradient = readable(d_output);
+  const AttentionGradients result{Tensor(query.shape(), query.options()), Tensor(key.shape(), key.options()),
+                                  Tensor(value.shape(), value.options())};
+  dispatch_floating("attention_backward", q, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::attention_backward<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k),
+                                   view<const T>(v), view<const T>(forward.output), forward.log_sum_exp.data<T>(),
+                                   view<const T>(gradient), view<T>(result.d_query), view<T>(result.d_key),
+                                   view<T>(result.d_value));
+  });
+  return result;
+}
+
+Tensor attention_weights(const Tensor& query, const Tensor& key, const Mask& mask) {
+  const kernels::AttentionSizes sizes = sizes_of(query, key);
+  const Tensor q = readable(query), k = readable(key);
+  const Tensor weights({sizes.batch, sizes.heads, sizes.targets, sizes.sources}, query.options());
+  dispatch_floating("attention_weights", q, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::attention_weights<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k),
+                                  weights.data<T>());
+  });
+  return weights;
+}
+
+}  // namespace headshare

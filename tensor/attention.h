@@ -1,0 +1,34 @@
+#pragma once
+
+#include "kernels/attention.h"
+#include "tensor/tensor.h"
+
+namespace headshare {
+
+// Which keys a query sees: those before their sentence's length and, for `causal`, at or before its own position.
+struct Mask {
+  Tensor source_lengths;  // int32 [B]; undefined: no padding
+  kernels::AttentionMask::Order order = kernels::AttentionMask::Order::any;
+};
+constexpr kernels::AttentionMask::Order any_order = kernels::AttentionMask::Order::any;
+constexpr kernels::AttentionMask::Order causal = kernels::AttentionMask::Order::causal;
+
+// Scaled dot-product attention with shared key/value heads; see kernels/attention.h for the formula. Heads are read where
+// they lie: any strides, as long as the last dimension is contiguous.
+//                                     query: [B, T, H, D]   key, value: [B, S, G, D]   output: [B, T, H, D]   G divides H
+struct AttentionResult {
+  Tensor output;
+  Tensor log_sum_exp;  // [B, H, T], for the backward
+};
+AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask);
+
+struct AttentionGradients {
+  Tensor d_query, d_key, d_value;
+};
+AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key, const Tensor& value,
+                                      const Mask& mask, const AttentionResult& forward);
+
+// The weights themselves, for pictures.                                                              result: [B, H, T, S]
+Tensor attention_weights(const Tensor& query, const Tensor& key, const Mask& mask);
+
+}  // namespace headshare

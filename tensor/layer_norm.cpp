@@ -1,0 +1,40 @@
+#include "tensor/layer_norm.h"
+
+#include "kernels/layer_norm.h"
+#include "tensor/dispatch.h"
+
+namespace headshare {
+
+LayerNorm layer_norm(const Tensor& x, const Tensor& residual, const Tensor& gain, const Tensor& bias, double epsilon) {
+  const Size n = x.extent(-1);
+  check_shape("layer_norm", "gain", gain, {n});
+  check_shape("layer_norm", "bias", bias, {n});
+  const Tensor from = x.contiguous();
+  const Tensor other = residual.defined() ? residual.contiguous() : residual;
+  if (other.defined()) check_shape("layer_norm", "residual", other, x.shape());
+  const Shape statistics = x.shape().without(-1);
+  const LayerNorm result{empty_like(from), other.defined() ? empty_like(from) : from, Tensor(statistics, x.options()),
+                         Tensor(statistics, x.options())};
+  dispatch_floating("layer_norm", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::layer_norm(device, statistics.count(), n, from.data<T>(), other.defined() ? other.data<T>() : nullptr,
+                        gain.data<T>(), bias.data<T>(), static_cast<T>(epsilon),
+                        other.defined() ? result.sum.data<T>() : nullptr, result.y.data<T>(), result.mean.data<T>(),
+                        result.reciprocal_deviation.data<T>());
+  });
+  return result;
+}
+
+LayerNormGradients layer_norm_backward(const Tensor& dy, const LayerNorm& forward, const Tensor& gain) {
+  const Tensor gradient = dy.contiguous();
+  const LayerNormGradients result{empty_like(gradient), empty_like(gain), empty_like(gain)};
+  dispatch_floating("layer_norm_backward", gradient, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::layer_norm_backward(device, forward.mean.count(), gain.count(), gradient.data<T>(), forward.sum.data<T>(),
+                                 gain.data<T>(), forward.mean.data<T>(), forward.reciprocal_deviation.data<T>(),
+                                 result.dx.data<T>(), result.d_gain.data<T>(), result.d_bias.data<T>());
+  });
+  return result;
+}
+
+}  // namespace headshare

@@ -1,0 +1,83 @@
+#include "tensor/matmul.h"
+
+#include "tensor/dispatch.h"
+
+namespace headshare {
+namespace {
+
+// Whether the last two dimensions can be read in place: one of them must have stride 1.
+bool is_readable_matrix(const Tensor& x) { return x.stride(-1) == 1 || x.stride(-2) == 1 || x.count() == 0; }
+
+// The stride from one matrix to the next when all batch dimensions are seen as one; -1 when the strides do not allow that.
+Size batch_stride(const Tensor& x) {
+  Size stride = 0, expected = -1;
+  for (int i = x.rank() - 3; i >= 0; --i) {
+    if (x.extent(i) == 1) continue;
+    if (expected < 0)
+      stride = x.stride(i);
+    else if (x.stride(i) != expected)
+      return -1;
+    expected = x.stride(i) * x.extent(i);
+  }
+  return stride;
+}
+
+Tensor readable(const Tensor& x) { return is_readable_matrix(x) && batch_stride(x) >= 0 ? x : x.clone(); }
+
+template <class T>
+kernels::MatrixView<T> view(const Tensor& x) {
+  return {x.strided_data<T>(), x.stride(-2), x.stride(-1), batch_stride(x)};
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check_alike("matmul", a, b);
+  if (a.rank() < 2 || b.rank() < 2 || a.extent(-1) != b.extent(-2))
+    fail("matmul: ", a.shape(), " times ", b.shape(), ": the inner extents must be equal");
+  if (b.rank() == 2 && a.rank() > 2 && a.is_contiguous()) {  // one matrix for all rows: a single large product
+    Shape shape = a.shape();
+    shape[-1] = b.extent(-1);
+    return matmul(a.reshape({a.count() / std::max(a.extent(-1), Size{1}), a.extent(-1)}), b).reshape(shape);
+  }
+  Shape batch_a = a.shape().without(-1).without(-1), batch_b = b.shape().without(-1).without(-1);
+  Shape shape = a.rank() >= b.rank() ? batch_a : batch_b;
+  if (a.rank() > 2 && b.rank() > 2 && !(batch_a == batch_b))
+    fail("matmul: ", a.shape(), " times ", b.shape(), ": the batch dimensions must be equal, or absent in one of them");
+  const Size batch = shape.count();
+  shape.append(a.extent(-2));
+  shape.append(b.extent(-1));
+  const Tensor left = readable(a), right = readable(b);
+  const Tensor c(shape, a.options());
+  const kernels::MatmulSizes sizes{batch, a.extent(-2), b.extent(-1), a.extent(-1)};
+  dispatch_floating("matmul", a, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::matmul<T>(device, sizes, view<T>(left), view<T>(right), c.data<T>(), {});
+  });
+  return c;
+}
+
+LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+  check_alike("linear", x, weight);
+  if (weight.rank() != 2 || x.extent(-1) != weight.extent(0))
+    fail("linear: ", x.shape(), " times weight ", weight.shape(), ": the inner extents must be equal");
+  if (bias.defined()) check_shape("linear", "bias", bias, {weight.extent(1)});
+  const Tensor from = x.contiguous(), w = readable(weight);
+  const Size rows = w.extent(0) == 0 ? 0 : from.count() / w.extent(0);
+  Shape shape = x.shape();
+  shape[-1] = w.extent(1);
+  LinearResult result{Tensor(shape, x.options()), {}};
+  if (activation == Activation::gelu) result.before_activation = Tensor(shape, x.options());
+  dispatch_floating("linear", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::Epilogue<T> epilogue;
+    if (bias.defined()) epilogue.bias = bias.data<T>();
+    epilogue.activation = activation;
+    if (activation == Activation::gelu) epilogue.before_activation = result.before_activation.data<T>();
+    kernels::matmul<T>(device, {1, rows, w.extent(1), w.extent(0)}, {from.data<T>(), w.extent(0), 1}, view<T>(w),
+                       result.y.data<T>(), epilogue);
+  });
+  return result;
+}
+
+}  // namespace headshare

@@ -1,0 +1,84 @@
+#include "tensor/softmax.h"
+
+#include "kernels/cross_entropy.h"
+#include "kernels/softmax.h"
+#include "tensor/dispatch.h"
+
+namespace headshare {
+namespace {
+
+Size rows(const Tensor& x) { return x.extent(-1) == 0 ? 0 : x.count() / x.extent(-1); }
+
+}  // namespace
+
+Tensor softmax(const Tensor& x) {
+  const Tensor from = x.contiguous();
+  const Tensor y = empty_like(from);
+  dispatch_floating("softmax", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::softmax(device, rows(from), from.extent(-1), from.data<T>(), y.data<T>());
+  });
+  return y;
+}
+
+Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
+  const Tensor gradient = dy.contiguous();
+  check_shape("softmax_backward", "dy", gradient, y.shape());
+  const Tensor dx = empty_like(y);
+  dispatch_floating("softmax_backward", y, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::softmax_backward(device, rows(y), y.extent(-1), gradient.data<T>(), y.data<T>(), dx.data<T>());
+  });
+  return dx;
+}
+
+Tensor log_softmax(const Tensor& x) {
+  const Tensor from = x.contiguous();
+  const Tensor y = empty_like(from);
+  dispatch_floating("log_softmax", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::log_softmax(device, rows(from), from.extent(-1), from.data<T>(), y.data<T>());
+  });
+  return y;
+}
+
+Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
+  const Tensor gradient = dy.contiguous();
+  check_shape("log_softmax_backward", "dy", gradient, y.shape());
+  const Tensor dx = empty_like(y);
+  dispatch_floating("log_softmax_backward", y, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::log_softmax_backward(device, rows(y), y.extent(-1), gradient.data<T>(), y.data<T>(), dx.data<T>());
+  });
+  return dx;
+}
+
+CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double smoothing) {
+  if (logits.rank() != 2) fail("cross_entropy: logits of shape ", logits.shape(), ", needed [N, V]");
+  check_shape("cross_entropy", "targets", targets, {logits.extent(0)});
+  const Tensor from = logits.contiguous();
+  const Shape shape{logits.extent(0)};
+  const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()), Tensor(shape, logits.options())};
+  dispatch_floating("cross_entropy", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::cross_entropy(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
+                           static_cast<T>(smoothing), result.loss.data<T>(), result.nll.data<T>(),
+                           result.log_sum_exp.data<T>());
+  });
+  return result;
+}
+
+Tensor cross_entropy_backward(const Tensor& d_loss, const Tensor& logits, const Tensor& targets, double smoothing,
+                              const Tensor& log_sum_exp) {
+  const Tensor from = logits.contiguous(), gradient = d_loss.contiguous();
+  const Tensor d_logits = empty_like(from);
+  dispatch_floating("cross_entropy_backward", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::cross_entropy_backward(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
+                                    static_cast<T>(smoothing), log_sum_exp.data<T>(), gradient.data<T>(),
+                                    d_logits.data<T>());
+  });
+  return d_logits;
+}
+
+}  // namespace headshare

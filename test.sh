@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs every test twice: as released, and again under the address and undefined-behaviour sanitizers.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+usage() {
+  cat <<'END'
+./test.sh [release|asan] [-R REGEX]
+
+  release, asan   only this one of the two builds
+  -R REGEX        only the test files whose names match, such as -R 'softmax|attention'
+
+Warnings are errors in the release build; HEADSHARE_WERROR=OFF ./test.sh lets a newer compiler's pass.
+END
+}
+
+say() { printf '== %s\n' "$*"; }
+
+presets=()
+selection=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    release | asan) presets+=("$1") ;;
+    -R)
+      if [ $# -lt 2 ]; then echo "test.sh: -R needs a regular expression" >&2; exit 2; fi
+      selection=(-R "$2")
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "test.sh: unknown argument $1" >&2; usage >&2; exit 2 ;;
+  esac
+  shift
+done
+[ ${#presets[@]} -gt 0 ] || presets=(release asan)
+
+say "Checking what the build needs"
+scripts/install_dependencies.sh
+
+# Some tests read data that is too large for this repository.
+export HEADSHARE_SHARED=${HEADSHARE_SHARED:-$PWD/../shared}
+[ -d "$HEADSHARE_SHARED" ] || say "No folder $HEADSHARE_SHARED: tests that need its data skip it and say so"
+
+jobs=$(getconf _NPROCESSORS_ONLN)
+mkdir -p build
+for preset in "${presets[@]}"; do
+  options=()
+  [ "$preset" = release ] && options=(-DHEADSHARE_WERROR="${HEADSHARE_WERROR:-ON}")
+  say "Compiling build/$preset with $jobs jobs"
+  cmake --preset "$preset" "${options[@]}" >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+  cmake --build --preset "$preset" --target headshare_tests --parallel "$jobs"
+  say "Testing build/$preset"
+  ctest --preset "$preset" --parallel "$jobs" "${selection[@]}"
+done

@@ -1,0 +1,256 @@
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "kernels/attention.h"
+
+// What the tests of the attention kernels share: random problems in every memory layout, the definition of attention and of
+// its gradients in plain loops, and running the kernels.
+namespace headshare::attention_test {
+
+using namespace kernels;
+
+using Order = AttentionMask::Order;
+
+// Heads in a vector that ends exactly at the last element used, so that the address sanitizer sees the first step too far.
+// Elements between the heads (strides larger than need be) hold NaN: reading one shows in the result, and writing one is
+// checked.
+template <class T>
+struct Heads {
+  Size batch, positions, heads, depth;
+  Size batch_stride, position_stride, head_stride;
+  std::vector<T> data;
+
+  Size at(Size b, Size position, Size head, Size d) const {
+    return b * batch_stride + position * position_stride + head * head_stride + d;
+  }
+  T& operator()(Size b, Size position, Size head, Size d) {
+    return data[static_cast<std::size_t>(at(b, position, head, d))];
+  }
+  T operator()(Size b, Size position, Size head, Size d) const {
+    return data[static_cast<std::size_t>(at(b, position, head, d))];
+  }
+  HeadsView<T> view() { return {data.data(), batch_stride, position_stride, head_stride}; }
+  HeadsView<const T> view() const { return {data.data(), batch_stride, position_stride, head_stride}; }
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (Size b = 0; b < batch; ++b)
+      for (Size p = 0; p < positions; ++p)
+        for (Size h = 0; h < heads; ++h)
+          for (Size d = 0; d < depth; ++d) visit(b, p, h, d);
+  }
+};
+
+enum class Layout { positions_first, joint_projection, cache };
+
+template <class T>
+Heads<T> make_heads(Size batch, Size positions, Size heads, Size depth, Layout layout) {
+  Heads<T> h{batch, positions, heads, depth, 0, 0, 0, {}};
+  if (layout == Layout::cache) {  // [B, G, capacity, D]
+    const Size capacity = positions + 3;
+    h.position_stride = depth, h.head_stride = capacity * depth, h.batch_stride = heads * h.head_stride;
+  } else {  // [B, T, H, D], or the first part of rows that hold something else behind it
+    h.head_stride = depth, h.position_stride = heads * depth + (layout == Layout::joint_projection ? 5 : 0);
+    h.batch_stride = positions * h.position_stride;
+  }
+  const Size last = h.at(batch - 1, positions - 1, heads - 1, depth - 1);
+  h.data.assign(static_cast<std::size_t>(last + 1), std::numeric_limits<T>::quiet_NaN());
+  return h;
+}
+
+// Numbers that float32 holds exactly: one double reference serves both types.
+template <class T>
+void fill(Heads<T>& h, Generator& generator) {
+  h.for_each(
+      [&](Size b, Size p, Size n, Size d) { h(b, p, n, d) = static_cast<T>(static_cast<float>(generator.normal())); });
+}
+
+template <class To, class From>
+Heads<To> converted(const Heads<From>& from) {
+  return {
+      from.batch,        from.positions,       from.heads,       from.depth,
+      from.batch_stride, from.position_stride, from.head_stride, std::vector<To>(from.data.begin(), from.data.end())};
+}
+
+template <class T>
+struct Problem {
+  AttentionSizes sizes;
+  Order order = Order::any;
+  std::vector<std::int32_t> lengths;  // empty: nothing is padding
+  Heads<T> query, key, value;
+
+  AttentionMask mask() const { return {lengths.empty() ? nullptr : lengths.data(), order}; }
+};
+
+inline Problem<double> make_problem(AttentionSizes sizes, Order order, std::vector<std::int32_t> lengths = {},
+                                    Layout layout = Layout::positions_first) {
+  const auto [B, T, S, H, G, D] = sizes;
+  const Layout query_layout = layout == Layout::cache ? Layout::positions_first : layout;
+  Problem<double> p{sizes,
+                    order,
+                    std::move(lengths),
+                    make_heads<double>(B, T, H, D, query_layout),
+                    make_heads<double>(B, S, G, D, layout),
+                    make_heads<double>(B, S, G, D, layout)};
+  Generator generator(7, static_cast<std::uint64_t>(T * 1000 + S * 10 + D));
+  fill(p.query, generator), fill(p.key, generator), fill(p.value, generator);
+  return p;
+}
+
+inline Problem<float> to_float(const Problem<double>& p) {
+  return {p.sizes, p.order, p.lengths, converted<float>(p.query), converted<float>(p.key), converted<float>(p.value)};
+}
+template <class T>
+struct Result {
+  Heads<T> output;
+  std::vector<T> log_sum_exp;  // [B, H, T]
+  std::vector<T> weights;      // [B, H, T, S]
+};
+
+template <class T>
+Result<T> empty_result(const Problem<T>& p) {
+  const auto [B, T_, S, H, G, D] = p.sizes;
+  return {make_heads<T>(B, T_, H, D, Layout::joint_projection), std::vector<T>(static_cast<std::size_t>(B * H * T_)),
+          std::vector<T>(static_cast<std::size_t>(B * H * T_ * S), T{-1})};
+}
+
+template <class T>
+Result<T> run(const Problem<T>& p) {
+  Result<T> r = empty_result(p);
+  attention<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
+               r.log_sum_exp.data());
+  attention_weights<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), r.weights.data());
+  return r;
+}
+
+template <class T>
+bool sees(const Problem<T>& p, Size b, Size t, Size s) {
+  if (!p.lengths.empty() && s >= p.lengths[static_cast<std::size_t>(b)]) return false;
+  return p.order == Order::any || s <= t + p.sizes.sources - p.sizes.targets;
+}
+
+// The definition, in plain loops, all arithmetic in T.
+template <class T>
+Result<T> plain(const Problem<T>& p) {
+  const auto [B, T_, S, H, G, D] = p.sizes;
+  Result<T> r = empty_result(p);
+  for (Size b = 0; b < B; ++b)
+    for (Size h = 0; h < H; ++h)
+      for (Size t = 0; t < T_; ++t) {
+        const Size g = h / (H / G);
+        const Size row = (b * H + h) * T_ + t;
+        T* weights = r.weights.data() + row * S;
+        T max = -std::numeric_limits<T>::infinity();
+        for (Size s = 0; s < S; ++s) {
+          weights[s] = 0;
+          if (!sees(p, b, t, s)) continue;
+          for (Size d = 0; d < D; ++d) weights[s] += p.query(b, t, h, d) * p.key(b, s, g, d);
+          weights[s] /= std::sqrt(static_cast<T>(D));
+          max = std::max(max, weights[s]);
+        }
+        T sum = 0;
+        for (Size s = 0; s < S; ++s)
+          if (sees(p, b, t, s)) sum += weights[s] = std::exp(weights[s] - max);
+        for (Size s = 0; s < S; ++s)
+          if (sees(p, b, t, s)) weights[s] /= sum;
+        r.log_sum_exp[static_cast<std::size_t>(row)] = max + std::log(sum);
+        for (Size d = 0; d < D; ++d) {
+          T output = 0;
+          for (Size s = 0; s < S; ++s)
+            if (sees(p, b, t, s)) output += weights[s] * p.value(b, s, g, d);
+          r.output(b, t, h, d) = output;
+        }
+      }
+  return r;
+}
+
+template <class T>
+struct Gradients {
+  Heads<T> query, key, value;
+};
+
+template <class T>
+Gradients<T> run_backward(const Problem<T>& p, const Heads<T>& d_output) {
+  const Result<T> r = run(p);
+  const auto [B, T_, S, H, G, D] = p.sizes;
+  Gradients<T> g{make_heads<T>(B, T_, H, D, Layout::joint_projection), make_heads<T>(B, S, G, D, Layout::cache),
+                 make_heads<T>(B, S, G, D, Layout::joint_projection)};
+  attention_backward<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
+                        r.log_sum_exp.data(), d_output.view(), g.query.view(), g.key.view(), g.value.view());
+  return g;
+}
+
+// The chain rule in plain loops, all arithmetic in T.
+template <class T>
+Gradients<T> plain_backward(const Problem<T>& p, const Heads<T>& d_output) {
+  const auto [B, T_, S, H, G, D] = p.sizes;
+  const Result<T> r = plain(p);
+  Gradients<T> g{make_heads<T>(B, T_, H, D, Layout::joint_projection), make_heads<T>(B, S, G, D, Layout::cache),
+                 make_heads<T>(B, S, G, D, Layout::joint_projection)};
+  const T scale = 1 / std::sqrt(static_cast<T>(D));
+  g.query.for_each([&](Size b, Size t, Size h, Size d) { g.query(b, t, h, d) = 0; });
+  g.key.for_each([&](Size b, Size s, Size n, Size d) { g.key(b, s, n, d) = g.value(b, s, n, d) = 0; });
+  for (Size b = 0; b < B; ++b)
+    for (Size h = 0; h < H; ++h)
+      for (Size t = 0; t < T_; ++t) {
+        const Size n = h / (H / G);
+        const T* weights = r.weights.data() + ((b * H + h) * T_ + t) * S;
+        std::vector<T> d_weights(static_cast<std::size_t>(S));
+        T sum = 0;
+        for (Size s = 0; s < S; ++s) {
+          T& dw = d_weights[static_cast<std::size_t>(s)];
+          for (Size d = 0; d < D; ++d) dw += d_output(b, t, h, d) * p.value(b, s, n, d);
+          sum += weights[s] * dw;
+        }
+        for (Size s = 0; s < S; ++s) {
+          const T d_score = weights[s] * (d_weights[static_cast<std::size_t>(s)] - sum) * scale;
+          for (Size d = 0; d < D; ++d) {
+            g.value(b, s, n, d) += weights[s] * d_output(b, t, h, d);
+            g.query(b, t, h, d) += d_score * p.key(b, s, n, d);
+            g.key(b, s, n, d) += d_score * p.query(b, t, h, d);
+          }
+        }
+      }
+  return g;
+}
+
+inline Heads<double> random_upstream(const Problem<double>& p) {
+  Heads<double> d_output =
+      make_heads<double>(p.sizes.batch, p.sizes.targets, p.sizes.heads, p.sizes.head_size, Layout::positions_first);
+  Generator generator(11);
+  fill(d_output, generator);
+  return d_output;
+}
+
+// The largest difference; where one side has no finite number, the other must have the same.
+template <class A, class B>
+double largest_difference(const std::vector<A>& a, const std::vector<B>& b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    if (std::isnan(x) && std::isnan(y)) continue;  // both untouched
+    if (x == y) continue;
+    const double difference = std::abs(x - y);
+    largest = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(largest, difference);
+  }
+  return largest;
+}
+
+inline std::string describe(const Problem<double>& p) {
+  const auto [B, T, S, H, G, D] = p.sizes;
+  return text("B ", B, " T ", T, " S ", S, " H ", H, " G ", G, " D ", D, p.order == Order::causal ? " causal" : "",
+              p.lengths.empty() ? "" : " lengths");
+}
+
+}  // namespace headshare::attention_test

@@ -1,0 +1,251 @@
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include "tests/attention_problem.h"
+
+using namespace headshare;
+using namespace headshare::attention_test;
+
+namespace {
+
+// Double against plain double; float against twice what plain float loses, and a rounding of the largest number around.
+void check_forward(const Problem<double>& p) {
+  CAPTURE(describe(p));
+  const Result<double> expected = plain(p), result = run(p);
+  CHECK(largest_difference(result.output.data, expected.output.data) < 1e-13);
+  CHECK(largest_difference(result.log_sum_exp, expected.log_sum_exp) < 1e-13);
+  CHECK(largest_difference(result.weights, expected.weights) < 1e-14);
+
+  const Problem<float> rounded = to_float(p);
+  const Result<float> simple = plain(rounded), fast = run(rounded);
+  const auto check = [](const std::vector<float>& f, const std::vector<float>& s, const std::vector<double>& e) {
+    CHECK(largest_difference(f, e) <= 2 * largest_difference(s, e) + 5e-7);
+  };
+  check(fast.output.data, simple.output.data, expected.output.data);
+  check(fast.log_sum_exp, simple.log_sum_exp, expected.log_sum_exp);
+  check(fast.weights, simple.weights, expected.weights);
+}
+
+void check_backward(const Problem<double>& p) {
+  CAPTURE(describe(p));
+  const Heads<double> d_output = random_upstream(p);
+  const Gradients<double> expected = plain_backward(p, d_output), result = run_backward(p, d_output);
+  CHECK(largest_difference(result.query.data, expected.query.data) < 1e-12);
+  CHECK(largest_difference(result.key.data, expected.key.data) < 1e-12);
+  CHECK(largest_difference(result.value.data, expected.value.data) < 1e-12);
+
+  const Problem<float> rounded = to_float(p);
+  const Heads<float> d_output_rounded = converted<float>(d_output);
+  const Gradients<float> simple = plain_backward(rounded, d_output_rounded);
+  const Gradients<float> fast = run_backward(rounded, d_output_rounded);
+  // Plain loops can be exact by luck: with one visible key, dP - delta is 0 to the last bit. The kernel takes delta from the
+  // output, and a rounding of a sum over D remains, once for every row that is added up.
+  const auto rows = static_cast<double>(p.sizes.targets * p.sizes.heads / p.sizes.kv_heads);
+  const double rounding = 1e-6 + 3e-7 * std::sqrt(rows * static_cast<double>(p.sizes.head_size));
+  const auto check = [&](const Heads<float>& f, const Heads<float>& s, const Heads<double>& e) {
+    CHECK(largest_difference(f.data, e.data) <= 2 * largest_difference(s.data, e.data) + rounding);
+  };
+  check(fast.query, simple.query, expected.query);
+  check(fast.key, simple.key, expected.key);
+  check(fast.value, simple.value, expected.value);
+}
+
+// All modes of sharing for all sizes; `check` sees each one causal and not, with and without padding.
+template <class Check>
+void for_all_sizes(Check check) {
+  const std::vector<Size> odd{1, 7, 33, 97};
+  for (const Size H : {1, 2, 4, 6})
+    for (const Size G : {Size{1}, Size{2}, H}) {
+      if (H % G != 0) continue;
+      for (const Size T : odd)
+        for (const Size S : odd)
+          for (const Size D : {1, 7, 8, 32, 33}) {
+            // The full product would take a minute: the largest sizes meet few heads.
+            if (T * S * H > 33 * 33 * 2 && D != 7 && D != 32) continue;
+            if (T * S * H > 33 * 97 * 2 && H != 6) continue;
+            const AttentionSizes sizes{2, T, S, H, G, D};
+            const std::vector<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
+            check(make_problem(sizes, Order::any, (T + D) % 2 == 0 ? lengths : std::vector<std::int32_t>{}));
+            check(make_problem(sizes, Order::causal, (T + D) % 2 == 1 ? lengths : std::vector<std::int32_t>{}));
+          }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("attention of two keys is the average a calculator gives") {
+  // One query 2, keys 0 and ln 3 / 2: scores 0 and ln 3, weights 1/4 and 3/4; values 8 and 4: output 5.
+  const double query = 2, keys[] = {0, std::log(3.0) / 2}, values[] = {8, 4};
+  double output = 0, log_sum_exp = 0, weights[2] = {};
+  const AttentionSizes sizes{1, 1, 2, 1, 1, 1};
+  attention<double>(Cpu{}, sizes, {}, {&query, 1, 1, 1}, {keys, 2, 1, 2}, {values, 2, 1, 2}, {&output, 1, 1, 1},
+                    &log_sum_exp);
+  attention_weights<double>(Cpu{}, sizes, {}, {&query, 1, 1, 1}, {keys, 2, 1, 2}, weights);
+  CHECK(output == doctest::Approx(5).epsilon(1e-15));
+  CHECK(log_sum_exp == doctest::Approx(std::log(4.0)).epsilon(1e-15));
+  CHECK(weights[0] == doctest::Approx(0.25).epsilon(1e-15));
+  CHECK(weights[1] == doctest::Approx(0.75).epsilon(1e-15));
+}
+
+TEST_CASE("attention agrees with plain loops for all sizes and modes") { for_all_sizes(check_forward); }
+
+TEST_CASE("the backward of attention agrees with plain loops for all sizes and modes") {
+  for_all_sizes(check_backward);
+}
+
+TEST_CASE("heads are read in place from a projection and from a cache") {
+  for (const Layout layout : {Layout::positions_first, Layout::joint_projection, Layout::cache})
+    for (const Size D : {7, 32})
+      for (const Size T : {1, 33}) {
+        const Problem<double> p = make_problem({3, T, 97, 4, 2, D}, Order::causal, {97, 0, 50}, layout);
+        check_forward(p);
+        check_backward(p);
+      }
+}
+
+TEST_CASE("sources longer than a tile are joined without a seam") {
+  const Problem<double> p = make_problem({1, 70, 300, 2, 1, 16}, Order::causal, {290});
+  check_forward(p);
+  check_backward(p);
+  check_forward(make_problem({1, 1, 8192, 4, 1, 8}, Order::any));
+}
+
+TEST_CASE("a query that sees no key gets zeros, and so do all gradients it has a part in") {
+  // Two targets more than sources: causal, the first two see nothing. The second sequence is all padding.
+  const Problem<float> p = to_float(make_problem({2, 5, 3, 4, 2, 7}, Order::causal, {3, 0}));
+  const Result<float> r = run(p);
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  const Gradients<float> g = run_backward(p, d_output);
+  r.output.for_each([&](Size b, Size t, Size h, Size d) {
+    const bool blind = b == 1 || t < 2;
+    CHECK((r.output(b, t, h, d) == 0) == blind);
+    if (blind) CHECK(g.query(b, t, h, d) == 0);
+    const float log_sum_exp = r.log_sum_exp[static_cast<std::size_t>((b * 4 + h) * 5 + t)];
+    CHECK((log_sum_exp == -std::numeric_limits<float>::infinity()) == blind);
+  });
+  g.key.for_each([&](Size b, Size s, Size n, Size d) {
+    CHECK((g.key(b, s, n, d) == 0) == (b == 1));
+    CHECK((g.value(b, s, n, d) == 0) == (b == 1));
+  });
+}
+
+TEST_CASE("nothing is read from padding") {
+  Problem<float> p = to_float(make_problem({1, 9, 40, 2, 1, 32}, Order::any, {21}));
+  const Result<float> before = run(p);
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  for (Size s = 21; s < 40; ++s)
+    for (Size d = 0; d < 32; ++d) p.key(0, s, 0, d) = p.value(0, s, 0, d) = std::numeric_limits<float>::quiet_NaN();
+  CHECK(largest_difference(run(p).output.data, before.output.data) == 0);
+  const Gradients<float> g = run_backward(p, d_output);
+  g.query.for_each([&](Size b, Size t, Size h, Size d) { CHECK(std::isfinite(g.query(b, t, h, d))); });
+  g.key.for_each([&](Size b, Size s, Size n, Size d) { CHECK((g.key(b, s, n, d) == 0) == (s >= 21)); });
+}
+
+TEST_CASE("elements between the heads are neither read nor written") {
+  const Problem<float> p = to_float(make_problem({2, 7, 33, 4, 2, 7}, Order::any, {}, Layout::joint_projection));
+  const Result<float> r = run(p);
+  std::size_t untouched = 0, written = 0;
+  for (const float x : r.output.data) (std::isnan(x) ? untouched : written) += 1;
+  CHECK(written == 2 * 7 * 4 * 7);
+  CHECK(untouched == r.output.data.size() - written);
+}
+
+TEST_CASE("weights of a row sum to 1 and are exactly 0 where masked") {
+  const Problem<float> p = to_float(make_problem({2, 33, 97, 2, 1, 8}, Order::causal, {97, 40}));
+  const Result<float> r = run(p);
+  for (Size b = 0; b < 2; ++b)
+    for (Size h = 0; h < 2; ++h)
+      for (Size t = 0; t < 33; ++t) {
+        double sum = 0;
+        for (Size s = 0; s < 97; ++s) {
+          const float weight = r.weights[static_cast<std::size_t>(((b * 2 + h) * 33 + t) * 97 + s)];
+          sum += static_cast<double>(weight);
+          CHECK((weight > 0) == sees(p, b, t, s));
+        }
+        CHECK(sum == doctest::Approx(1).epsilon(1e-6));
+      }
+}
+
+TEST_CASE("scores far apart neither overflow nor become NaN") {
+  Problem<float> p = to_float(make_problem({1, 3, 40, 1, 1, 8}, Order::any));
+  for (float& x : p.query.data) x *= 1000;
+  const Result<float> r = run(p);
+  for (const float x : r.output.data)
+    if (!std::isnan(x)) CHECK(std::isfinite(x));
+  CHECK(largest_difference(r.weights, plain(p).weights) < 1e-3);
+}
+
+TEST_CASE("as many key/value heads as query heads is each head alone, bit for bit") {
+  const Problem<float> p = to_float(make_problem({2, 33, 97, 4, 4, 32}, Order::causal, {97, 60}));
+  const Result<float> together = run(p);
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  const Gradients<float> gradients = run_backward(p, d_output);
+  const auto one_head = [](const Heads<float>& all, Size head) {
+    Heads<float> one = make_heads<float>(all.batch, all.positions, 1, all.depth, Layout::positions_first);
+    one.for_each([&](Size b, Size t, Size, Size d) { one(b, t, 0, d) = all(b, t, head, d); });
+    return one;
+  };
+  for (Size h = 0; h < 4; ++h) {
+    Problem<float> alone{{2, 33, 97, 1, 1, 32}, p.order, p.lengths, one_head(p.query, h), one_head(p.key, h),
+                         one_head(p.value, h)};
+    const Result<float> r = run(alone);
+    CHECK(one_head(r.output, 0).data == one_head(together.output, h).data);
+    const Gradients<float> g = run_backward(alone, one_head(d_output, h));
+    CHECK(one_head(g.query, 0).data == one_head(gradients.query, h).data);
+    CHECK(one_head(g.key, 0).data == one_head(gradients.key, h).data);
+    CHECK(one_head(g.value, 0).data == one_head(gradients.value, h).data);
+  }
+}
+
+TEST_CASE("the number of threads changes no bit") {
+  const Problem<float> p = to_float(make_problem({3, 97, 97, 6, 2, 33}, Order::causal, {97, 40, 1}));
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  const int threads = omp_get_max_threads();
+  const auto all_bits = [&](int n) {
+    omp_set_num_threads(n);
+    const Result<float> r = run(p);
+    const Gradients<float> g = run_backward(p, d_output);
+    std::vector<float> bits;
+    for (const std::vector<float>* part :
+         {&r.output.data, &r.log_sum_exp, &r.weights, &g.query.data, &g.key.data, &g.value.data})
+      for (const float x : *part) bits.push_back(std::isnan(x) ? 1e30f : x);
+    return bits;
+  };
+  const std::vector<float> one = all_bits(1);
+  CHECK(all_bits(2) == one);
+  CHECK(all_bits(5) == one);
+  omp_set_num_threads(threads);
+}
+
+TEST_CASE("the backward of attention agrees with central differences") {
+  for (const Size G : {1, 2, 4})
+    for (const Order order : {Order::any, Order::causal}) {
+      Problem<double> p = make_problem({2, 4, 6, 4, G, 5}, order, {6, 3});
+      CAPTURE(describe(p));
+      const Heads<double> d_output = random_upstream(p);
+      const Gradients<double> g = run_backward(p, d_output);
+      const auto loss = [&] {
+        const Result<double> r = run(p);
+        double sum = 0;
+        r.output.for_each([&](Size b, Size t, Size h, Size d) { sum += r.output(b, t, h, d) * d_output(b, t, h, d); });
+        return sum;
+      };
+      const auto check = [&](Heads<double>& input, const Heads<double>& gradient) {
+        const double step = 1e-6;
+        input.for_each([&](Size b, Size t, Size h, Size d) {
+          double& x = input(b, t, h, d);
+          const double kept = x;
+          x = kept + step;
+          const double above = loss();
+          x = kept - step;
+          const double below = loss();
+          x = kept;
+          const double difference = (above - below) / (2 * step);
+          CHECK(std::abs(gradient(b, t, h, d) - difference) < 1e-6 * std::max(1e-2, std::abs(difference)));
+        });
+      };
+      check(p.query, g.query);
+      check(p.key, g.key);
+      check(p.value, g.value);
+    }
+}

@@ -1,0 +1,295 @@
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <tuple>
+#include <vector>
+
+#include "core/random.h"
+#include "kernels/elementwise_functions.h"
+#include "kernels/gelu.h"
+#include "kernels/matmul.h"
+
+using namespace headshare;
+using namespace headshare::kernels;
+
+namespace {
+
+enum class Layout { rows, columns };  // columns: the matrix is stored transposed
+
+// Exactly as much memory as the matrices have elements, so that the address sanitizer sees every read and write outside.
+template <class T>
+std::vector<T> random_numbers(Size n, Generator& generator) {
+  std::vector<T> numbers(static_cast<std::size_t>(n));
+  for (T& x : numbers) x = static_cast<T>(generator.normal());
+  return numbers;
+}
+
+template <class To, class From>
+std::vector<To> converted(const std::vector<From>& from) {
+  return std::vector<To>(from.begin(), from.end());
+}
+
+struct Case {
+  MatmulSizes sizes;
+  Layout a_layout = Layout::rows;
+  Layout b_layout = Layout::rows;
+  Size a_matrices = 1;  // how many different ones the batch has: 1 or all
+  Size b_matrices = 1;
+  bool bias = false;
+  Activation activation = Activation::none;
+  bool keep_before = false;
+};
+
+template <class T>
+MatrixView<T> view(const std::vector<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
+  const Size batch_stride = matrices == 1 ? 0 : rows * columns;
+  if (layout == Layout::rows) return {data.data(), columns, 1, batch_stride};
+  return {data.data(), 1, rows, batch_stride};
+}
+
+template <class T>
+struct Operands {
+  std::vector<T> a, b, bias;
+
+  Operands(const Case& c, Generator& generator)
+      : a(random_numbers<T>(c.a_matrices * c.sizes.m * c.sizes.k, generator)),
+        b(random_numbers<T>(c.b_matrices * c.sizes.k * c.sizes.n, generator)),
+        bias(random_numbers<T>(c.bias ? c.sizes.n : 0, generator)) {}
+  template <class From>
+  explicit Operands(const Operands<From>& from)
+      : a(converted<T>(from.a)), b(converted<T>(from.b)), bias(converted<T>(from.bias)) {}
+};
+
+template <class T>
+struct Results {
+  std::vector<T> c, before;
+};
+
+enum class Which { fast, plain };
+
+template <class T>
+Results<T> run(const Case& c, const Operands<T>& operands, Which which) {
+  const MatmulSizes& s = c.sizes;
+  const auto elements = static_cast<std::size_t>(s.batch * s.m * s.n);
+  const T unwritten = std::numeric_limits<T>::quiet_NaN();
+  Results<T> results{std::vector<T>(elements, unwritten), std::vector<T>(c.keep_before ? elements : 0, unwritten)};
+  const auto a = view(operands.a, s.m, s.k, c.a_layout, c.a_matrices);
+  const auto b = view(operands.b, s.k, s.n, c.b_layout, c.b_matrices);
+  const Epilogue<T> epilogue{c.bias ? operands.bias.data() : nullptr, c.activation,
+                             c.keep_before ? results.before.data() : nullptr};
+  if (which == Which::fast)
+    matmul(Cpu{}, s, a, b, results.c.data(), epilogue);
+  else
+    matmul_plain(Cpu{}, s, a, b, results.c.data(), epilogue);
+  return results;
+}
+
+// The largest difference; infinity where exactly one of the two is NaN.
+template <class T>
+double distance(const std::vector<T>& x, const std::vector<double>& y) {
+  REQUIRE(x.size() == y.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(x[i]) - y[i]);
+    largest = std::max(largest, std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference);
+  }
+  return largest;
+}
+
+// The truth is the plain product in float64. A float32 result may be off by twice what the plain float32 product is off (or
+// by a few roundings, where that one is exact by luck), a float64 result by roundings.
+void check_case(const Case& c, Generator& generator) {
+  CAPTURE(c.sizes.batch);
+  CAPTURE(c.sizes.m);
+  CAPTURE(c.sizes.n);
+  CAPTURE(c.sizes.k);
+  CAPTURE(static_cast<int>(c.a_layout));
+  CAPTURE(static_cast<int>(c.b_layout));
+  CAPTURE(c.bias);
+  CAPTURE(static_cast<int>(c.activation));
+  const Operands<float> operands(c, generator);
+  const Operands<double> operands_double(operands);
+  const Results<double> truth = run(c, operands_double, Which::plain);
+  const Results<float> plain = run(c, operands, Which::plain);
+  const Results<float> fast = run(c, operands, Which::fast);
+  const Results<double> fast_double = run(c, operands_double, Which::fast);
+
+  const double rounding = std::sqrt(static_cast<double>(c.sizes.k) + 1) * std::numeric_limits<float>::epsilon();
+  CHECK(distance(fast.c, truth.c) <= 2 * distance(plain.c, truth.c) + rounding);
+  CHECK(distance(fast.before, truth.before) <= 2 * distance(plain.before, truth.before) + rounding);
+  const double rounding_double = 1e-13 * (1 + std::sqrt(static_cast<double>(c.sizes.k)));
+  CHECK(distance(fast_double.c, truth.c) <= rounding_double);
+  CHECK(distance(fast_double.before, truth.before) <= rounding_double);
+}
+
+const std::vector<Size> odd_sizes = {1, 2, 5, 7, 8, 9, 12, 13, 24, 25, 32, 33, 65, 97};
+
+}  // namespace
+
+TEST_CASE("the plain product has the values computed by hand") {
+  // [1 2 3]   [1 4]   [14 32]
+  // [4 5 6] * [2 5] = [32 77], plus the bias (-20, 1)
+  //           [3 6]
+  const std::vector<double> a = {1, 2, 3, 4, 5, 6}, b = {1, 4, 2, 5, 3, 6}, bias = {-20, 1};
+  for (const Which which : {Which::plain, Which::fast}) {
+    std::vector<double> c(4), before(4);
+    const Epilogue<double> epilogue{bias.data(), Activation::relu, before.data()};
+    const MatmulSizes sizes{1, 2, 2, 3};
+    const auto multiply = which == Which::plain ? matmul_plain<double> : matmul<double>;
+    multiply(Cpu{}, sizes, {a.data(), 3, 1}, {b.data(), 2, 1}, c.data(), epilogue);
+    CHECK(before == std::vector<double>{-6, 33, 12, 78});
+    CHECK(c == std::vector<double>{0, 33, 12, 78});
+    multiply(Cpu{}, sizes, {a.data(), 3, 1}, {a.data(), 1, 3}, c.data(), {});  // A times its own transpose
+    CHECK(c == std::vector<double>{14, 32, 32, 77});
+  }
+}
+
+TEST_CASE("the product agrees with three plain loops for odd sizes and all transposed forms") {
+  Generator generator(1);
+  for (const Size m : odd_sizes)
+    for (const Size n : odd_sizes)
+      for (const Size k : {1, 7, 33, 97})
+        for (const Layout a_layout : {Layout::rows, Layout::columns})
+          for (const Layout b_layout : {Layout::rows, Layout::columns}) {
+            if ((m + n + k) % 3 != 0) continue;  // a third of all combinations is enough
+            check_case({{1, m, n, k}, a_layout, b_layout}, generator);
+          }
+}
+
+TEST_CASE("the product agrees with three plain loops where rows, columns and k are cut into blocks") {
+  Generator generator(2);
+  const std::vector<std::tuple<Size, Size, Size>> sizes = {
+      {1, 65, 400},  {3, 33, 1025}, {8, 97, 257},  {9, 70, 255},   {12, 300, 512}, {13, 97, 256},
+      {97, 33, 400}, {143, 32, 40}, {144, 65, 33}, {145, 97, 300}, {301, 257, 65}, {290, 530, 513}};
+  for (const auto& [m, n, k] : sizes)
+    for (const Layout a_layout : {Layout::rows, Layout::columns})
+      for (const Layout b_layout : {Layout::rows, Layout::columns})
+        check_case({{1, m, n, k}, a_layout, b_layout, 1, 1, true, Activation::relu, true}, generator);
+  check_case({{1, 150, 1100, 260}, Layout::rows, Layout::columns}, generator);  // B packed in several parts
+}
+
+TEST_CASE("bias, activation and kept values agree with the plain product in every combination") {
+  Generator generator(3);
+  for (const bool bias : {false, true})
+    for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu})
+      for (const bool keep_before : {false, true})
+        for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{1, 33, 7}, {7, 97, 33}, {33, 65, 300}, {150, 40, 300}})
+          for (const Layout b_layout : {Layout::rows, Layout::columns})
+            check_case({{2, m, n, k}, Layout::rows, b_layout, 2, 1, bias, activation, keep_before}, generator);
+}
+
+TEST_CASE("every matrix of a batch is multiplied with its own partner or with the shared one") {
+  Generator generator(4);
+  for (const Size batch : {1, 2, 3, 7, 33})
+    for (const bool a_shared : {false, true})
+      for (const bool b_shared : {false, true})
+        for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{1, 33, 97}, {13, 7, 33}, {33, 97, 32}, {150, 33, 7}})
+          for (const Layout layout : {Layout::rows, Layout::columns})
+            check_case({{batch, m, n, k}, layout, layout, a_shared ? 1 : batch, b_shared ? 1 : batch, true}, generator);
+}
+
+TEST_CASE("a product without k is the activated bias, and one without rows, columns or batch writes nothing") {
+  for (const Size m : {1, 5, 33, 200}) {
+    const MatmulSizes sizes{2, m, 3, 0};
+    const std::vector<float> bias = {-1, 0, 2};
+    std::vector<float> c(static_cast<std::size_t>(sizes.batch * m * 3), -7.0f);
+    for (const Layout b_layout : {Layout::rows, Layout::columns}) {
+      const std::vector<float> none;
+      matmul<float>(Cpu{}, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(),
+                    {bias.data(), Activation::relu, nullptr});
+      for (std::size_t i = 0; i < c.size(); ++i) CHECK(c[i] == std::max(0.0f, bias[i % 3]));
+      matmul<float>(Cpu{}, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(), {});
+      CHECK(std::all_of(c.begin(), c.end(), [](float x) { return x == 0.0f; }));
+    }
+  }
+  const std::vector<float> ones(64, 1.0f);
+  for (const MatmulSizes& sizes : {MatmulSizes{0, 2, 2, 2}, MatmulSizes{1, 0, 2, 2}, MatmulSizes{1, 2, 0, 2}})
+    matmul<float>(Cpu{}, sizes, {ones.data(), 2, 1}, {ones.data(), 2, 1}, nullptr, {});
+}
+
+TEST_CASE("the result has the same bits for one, two and three threads, and inside a parallel region") {
+  Generator generator(5);
+  const int threads_before = omp_get_max_threads();
+  const std::vector<Case> cases = {
+      {{1, 1, 1000, 257}, Layout::rows, Layout::rows},      {{1, 1, 1000, 257}, Layout::rows, Layout::columns},
+      {{1, 4, 1000, 300}, Layout::columns, Layout::columns}, {{1, 12, 1000, 300}, Layout::rows, Layout::rows},
+      {{1, 33, 500, 300}, Layout::rows, Layout::columns},   {{1, 400, 97, 300}, Layout::columns, Layout::rows},
+      {{1, 500, 300, 257}, Layout::rows, Layout::rows, 1, 1, true, Activation::gelu, true},
+      {{64, 32, 33, 32}, Layout::rows, Layout::columns, 64, 64},
+      {{3, 150, 97, 65}, Layout::rows, Layout::rows, 3, 3}};
+  for (const Case& c : cases) {
+    CAPTURE(c.sizes.m);
+    CAPTURE(c.sizes.k);
+    const Operands<float> operands(c, generator);
+    omp_set_num_threads(1);
+    const Results<float> one = run(c, operands, Which::fast);
+    for (const int threads : {2, 3}) {
+      omp_set_num_threads(threads);
+      const Results<float> more = run(c, operands, Which::fast);
+      CHECK(std::memcmp(one.c.data(), more.c.data(), one.c.size() * sizeof(float)) == 0);
+    }
+    std::vector<Results<float>> inside(2);
+    omp_set_num_threads(2);
+#pragma omp parallel for
+    for (int i = 0; i < 2; ++i) inside[static_cast<std::size_t>(i)] = run(c, operands, Which::fast);
+    for (const Results<float>& result : inside)
+      CHECK(std::memcmp(one.c.data(), result.c.data(), one.c.size() * sizeof(float)) == 0);
+  }
+  omp_set_num_threads(threads_before);
+}
+
+TEST_CASE("NaN and infinity in A reach exactly their row of C, through every activation") {
+  Generator generator(6);
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu})
+    for (const Size m : {1, 7, 33, 150})
+      for (const Layout b_layout : {Layout::rows, Layout::columns}) {
+        CAPTURE(m);
+        const Case c{{1, m, 33, 300}, Layout::rows, b_layout, 1, 1, false, activation};
+        Operands<float> operands(c, generator);
+        const Size row = m / 2;
+        operands.a[static_cast<std::size_t>(row * 300 + 299)] = std::numeric_limits<float>::quiet_NaN();
+        const std::vector<float> with_nan = run(c, operands, Which::fast).c;
+        for (std::size_t i = 0; i < with_nan.size(); ++i)
+          CHECK(std::isnan(with_nan[i]) == (static_cast<Size>(i) / 33 == row));
+
+        operands.a[static_cast<std::size_t>(row * 300 + 299)] = std::numeric_limits<float>::infinity();
+        for (float& x : operands.b) x = std::abs(x) + 0.5f;
+        const std::vector<float> with_infinity = run(c, operands, Which::fast).c;
+        for (std::size_t i = 0; i < with_infinity.size(); ++i)
+          CHECK(std::isinf(with_infinity[i]) == (static_cast<Size>(i) / 33 == row));
+      }
+}
+
+TEST_CASE("matrices with more memory between their rows than they need are read in place") {
+  Generator generator(7);
+  const std::vector<double> data = random_numbers<double>(40 * 50, generator);
+  for (const Size m : {3, 30}) {
+    std::vector<double> fast(static_cast<std::size_t>(m * 20)), plain(fast.size());
+    const MatrixView<double> a{data.data() + 3, 50, 1}, b{data.data() + 7, 50, 1}, b_transposed{data.data() + 5, 1, 50};
+    for (const auto& right : {b, b_transposed}) {
+      matmul<double>(Cpu{}, {1, m, 20, 37}, a, right, fast.data(), {});
+      matmul_plain<double>(Cpu{}, {1, m, 20, 37}, a, right, plain.data(), {});
+      CHECK(distance(fast, plain) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("GELU in vectors stays within 2e-7 of max(1, |x|) of the exact one") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (float x = -20; x < 20; x += 0.001f) {
+    const float y = gelu(Vector<float>{} + x)[0];
+    const double exact = Gelu{}(static_cast<double>(x));
+    if (!(std::abs(static_cast<double>(y) - exact) <= 2e-7 * std::max(1.0, std::abs(exact)))) {
+      CAPTURE(x);
+      CHECK(static_cast<double>(y) == doctest::Approx(exact).epsilon(2e-7));
+    }
+  }
+  CHECK(gelu(Vector<float>{} - 1e30f)[0] == 0.0f);
+  CHECK(gelu(Vector<float>{} + 1e30f)[0] == 1e30f);
+  CHECK(gelu(Vector<float>{} + infinity)[0] == infinity);
+  CHECK(std::isnan(gelu(Vector<float>{} + std::numeric_limits<float>::quiet_NaN())[0]));
+}
