@@ -44,7 +44,9 @@ void backward(const Variable& root, const Tensor& seed) {
 
   // An operation is always younger than its inputs: taking the youngest node first means that every gradient is complete
   // when it is used. No recursion, however deep the graph.
-  const auto younger = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) { return a->order < b->order; };
+  const auto younger = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
+    return a->order < b->order;
+  };
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, decltype(younger)> ready(younger);
   std::unordered_set<const Node*> seen{root.node().get()};
   const NoGradient no_gradient;
@@ -64,7 +66,8 @@ void backward(const Variable& root, const Tensor& seed) {
     }
     node->backward = nullptr;  // frees what the closure captured
     if (gradients.size() != node->inputs.size())
-      fail("backward of ", node->operation, ": returned ", gradients.size(), " gradients for ", node->inputs.size(), " inputs");
+      fail("backward of ", node->operation, ": returned ", gradients.size(), " gradients for ", node->inputs.size(),
+           " inputs");
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       const std::shared_ptr<Node>& input = node->inputs[i];
       if (!input || !gradients[i].defined()) continue;

@@ -39,8 +39,9 @@ GradientCheck check_gradient(const std::function<Variable(const std::vector<Vari
   const NoGradient no_gradient;
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     const Tensor gradient = leaves[i].gradient();
-    const std::vector<double> analytic =
-        gradient.defined() ? gradient.to_vector<double>() : std::vector<double>(static_cast<std::size_t>(inputs[i].count()));
+    const std::vector<double> analytic = gradient.defined()
+                                             ? gradient.to_vector<double>()
+                                             : std::vector<double>(static_cast<std::size_t>(inputs[i].count()));
     double* element = leaves[i].value().data<double>();
     for (std::size_t j = 0; j < analytic.size(); ++j) {
       const double original = element[j];
@@ -50,11 +51,11 @@ GradientCheck check_gradient(const std::function<Variable(const std::vector<Vari
       const double below = dot(function(leaves).value(), upstream);
       element[j] = original;
       const double numeric = (above - below) / (2 * options.step);
-      const double error =
-          std::abs(analytic[j] - numeric) / std::max({1.0, std::abs(analytic[j]), std::abs(numeric)});
+      const double error = std::abs(analytic[j] - numeric) / std::max({1.0, std::abs(analytic[j]), std::abs(numeric)});
       if (error > result.largest_error || std::isnan(error)) {
         result.largest_error = error;
-        result.message = text("input ", i, ", element ", j, ": backward says ", analytic[j], ", central difference ", numeric);
+        result.message =
+            text("input ", i, ", element ", j, ": backward says ", analytic[j], ", central difference ", numeric);
         if (std::isnan(error)) return result;
       }
     }

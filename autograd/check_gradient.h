@@ -15,9 +15,9 @@ struct GradientCheck {
 };
 
 struct GradientCheckOptions {
-  double step = 1e-6;        // of the central difference (f(x + step) - f(x - step)) / (2 step)
+  double step = 1e-6;  // of the central difference (f(x + step) - f(x - step)) / (2 step)
   double tolerance = 1e-6;
-  std::uint64_t seed = 1;    // of the random upstream gradient
+  std::uint64_t seed = 1;  // of the random upstream gradient
 };
 
 // Compares backward() with central differences, in float64, for every element of every input. The upstream gradient is

@@ -39,15 +39,18 @@ Variable mean(const Variable& x, int dimension);
 Variable max(const Variable& x, int dimension);
 
 // --- functions_model.cpp: what layers are made of ---
-Variable matmul(const Variable& a, const Variable& b);                                           // [..., M, N]
-Variable linear(const Variable& x, const Variable& weight, const Variable& bias, Activation activation = Activation::none);
+Variable matmul(const Variable& a, const Variable& b);  // [..., M, N]
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
+                Activation activation = Activation::none);
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 // y = layer_norm(x + residual); residual may be undefined.
-Variable layer_norm(const Variable& x, const Variable& residual, const Variable& gain, const Variable& bias, double epsilon);
+Variable layer_norm(const Variable& x, const Variable& residual, const Variable& gain, const Variable& bias,
+                    double epsilon);
 Variable embedding(const Tensor& tokens, const Variable& table, double scale, const Variable& positions = {},
-                   Size first_position = 0);                                                     // [B, T, C]
-Variable attention(const Variable& query, const Variable& key, const Variable& value, const Mask& mask);  // [B, T, H, D]
+                   Size first_position = 0);  // [B, T, C]
+Variable attention(const Variable& query, const Variable& key, const Variable& value,
+                   const Mask& mask);  // [B, T, H, D]
 
 // The same attention written with the simple functions above: the specification of the fused kernel, and what the lessons
 // take apart.

@@ -58,7 +58,8 @@ Variable sqrt(const Variable& x) {
 
 Variable square(const Variable& x) {
   const Tensor v = x.value();
-  return record("square", square(v), {x}, [v](const Tensor& dy) -> Gradients { return {affine(multiply(dy, v), 2, 0)}; });
+  return record("square", square(v), {x},
+                [v](const Tensor& dy) -> Gradients { return {affine(multiply(dy, v), 2, 0)}; });
 }
 
 Variable tanh(const Variable& x) {

@@ -59,7 +59,8 @@ Variable log_softmax(const Variable& x) {
   return record("log_softmax", y, {x}, [y](const Tensor& dy) -> Gradients { return {log_softmax_backward(dy, y)}; });
 }
 
-Variable layer_norm(const Variable& x, const Variable& residual, const Variable& gain, const Variable& bias, double epsilon) {
+Variable layer_norm(const Variable& x, const Variable& residual, const Variable& gain, const Variable& bias,
+                    double epsilon) {
   const Tensor g = gain.value();
   LayerNorm forward = layer_norm(x.value(), residual.value(), g, bias.value(), epsilon);
   const Tensor y = forward.y;
@@ -75,7 +76,8 @@ Variable layer_norm(const Variable& x, const Variable& residual, const Variable&
   });
 }
 
-Variable embedding(const Tensor& tokens, const Variable& table, double scale, const Variable& positions, Size first_position) {
+Variable embedding(const Tensor& tokens, const Variable& table, double scale, const Variable& positions,
+                   Size first_position) {
   const Shape table_shape = table.shape();
   const Tensor y = embedding(tokens, table.value(), scale, positions.value(), first_position);
   if (!positions.requires_gradient())
@@ -94,10 +96,11 @@ Variable embedding(const Tensor& tokens, const Variable& table, double scale, co
 Variable attention(const Variable& query, const Variable& key, const Variable& value, const Mask& mask) {
   const Tensor q = query.value(), k = key.value(), v = value.value();
   const AttentionResult forward = attention(q, k, v, mask);
-  return record("attention", forward.output, {query, key, value}, [q, k, v, mask, forward](const Tensor& dy) -> Gradients {
-    const AttentionGradients gradients = attention_backward(dy, q, k, v, mask, forward);
-    return {gradients.d_query, gradients.d_key, gradients.d_value};
-  });
+  return record("attention", forward.output, {query, key, value},
+                [q, k, v, mask, forward](const Tensor& dy) -> Gradients {
+                  const AttentionGradients gradients = attention_backward(dy, q, k, v, mask, forward);
+                  return {gradients.d_query, gradients.d_key, gradients.d_value};
+                });
 }
 
 namespace {
@@ -122,13 +125,14 @@ Variable composed_attention(const Variable& query, const Variable& key, const Va
   const Size B = query.extent(0), T = query.extent(1), H = query.extent(2), D = query.extent(3);
   const Size S = key.extent(1), G = key.extent(2), R = H / G;
   // Query head h = g R + r: the R heads that share key/value head g become a dimension of their own.
-  const Variable q = transpose(transpose(reshape(query, {B, T, G, R, D}), 1, 2), 2, 3);             // [B, G, R, T, D]
+  const Variable q = transpose(transpose(reshape(query, {B, T, G, R, D}), 1, 2), 2, 3);  // [B, G, R, T, D]
   const Variable k = broadcast_to(reshape(transpose(key, 1, 2), {B, G, 1, S, D}), {B, G, R, S, D});
   const Variable v = broadcast_to(reshape(transpose(value, 1, 2), {B, G, 1, S, D}), {B, G, R, S, D});
-  const Variable scores = affine(matmul(q, transpose(k, -1, -2)), 1 / std::sqrt(static_cast<double>(D)), 0);  // [B, G, R, T, S]
+  const Variable scores =
+      affine(matmul(q, transpose(k, -1, -2)), 1 / std::sqrt(static_cast<double>(D)), 0);  // [B, G, R, T, S]
   const Variable hidden(mask_scores(mask, B, T, S, query.value().options()));
   const Variable weights = softmax(add(scores, hidden));
-  const Variable output = matmul(weights, v);                                                       // [B, G, R, T, D]
+  const Variable output = matmul(weights, v);  // [B, G, R, T, D]
   return reshape(transpose(transpose(output, 2, 3), 1, 2), {B, T, H, D});
 }
 

@@ -54,7 +54,8 @@ Variable concatenate(const std::vector<Variable>& parts, int dimension) {
 
 Variable sum(const Variable& x) {
   const Shape shape = x.shape();
-  return record("sum", sum(x.value()), {x}, [shape](const Tensor& dy) -> Gradients { return {dy.broadcast_to(shape)}; });
+  return record("sum", sum(x.value()), {x},
+                [shape](const Tensor& dy) -> Gradients { return {dy.broadcast_to(shape)}; });
 }
 
 Variable sum(const Variable& x, int dimension) {

@@ -16,7 +16,8 @@ struct NumberedNodes {
 };
 
 NumberedNodes collect(const Variable& root) {
-  if (!root.requires_gradient()) fail("graph: nothing was recorded; is a NoGradient scope open, or no parameter involved?");
+  if (!root.requires_gradient())
+    fail("graph: nothing was recorded; is a NoGradient scope open, or no parameter involved?");
   NumberedNodes result;
   std::vector<const Node*> open = {root.node().get()};
   while (!open.empty()) {
@@ -42,7 +43,8 @@ std::string graph_table(const Variable& root) {
     const Node& node = *graph.nodes[i];
     out << std::right << std::setw(6) << i << "  " << std::left << std::setw(23) << node.operation << std::setw(22)
         << to_string(node.shape);
-    for (const auto& input : node.inputs) out << (input ? std::to_string(graph.number.at(input.get())) : "constant") << ' ';
+    for (const auto& input : node.inputs)
+      out << (input ? std::to_string(graph.number.at(input.get())) : "constant") << ' ';
     out << '\n';
   }
   return std::move(out).str();
@@ -54,8 +56,8 @@ std::string graph_dot(const Variable& root) {
   out << "digraph headshare {\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\"];\n";
   for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = *graph.nodes[i];
-    out << "  n" << i << " [label=\"" << node.operation << "\\n" << node.shape << "\""
-        << (node.operation == "leaf" ? ", style=filled, fillcolor=\"#dce8f5\"" : "") << "];\n";
+    out << "  n" << i << " [label=\"" << node.operation << "\\n"
+        << node.shape << "\"" << (node.operation == "leaf" ? ", style=filled, fillcolor=\"#dce8f5\"" : "") << "];\n";
     for (const auto& input : node.inputs)
       if (input) out << "  n" << graph.number.at(input.get()) << " -> n" << i << ";\n";
   }

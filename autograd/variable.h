@@ -17,8 +17,8 @@ using Gradients = std::vector<Tensor>;
 // output becomes those of its inputs. It does not hold the output's value: a closure captures the tensors it needs, the
 // others are freed as the forward goes on. Closures capture Tensors, never Variables, so there are no cycles.
 struct Node {
-  std::string operation;                                // "leaf" for a parameter
-  Shape shape;                                          // of the output
+  std::string operation;  // "leaf" for a parameter
+  Shape shape;            // of the output
   ElementType type = ElementType::float32;
   std::vector<std::shared_ptr<Node>> inputs;            // null where an input is a constant
   std::function<Gradients(const Tensor& dy)> backward;  // empty for a leaf, and after backward() has used and freed it
@@ -35,7 +35,7 @@ struct Node {
 class Variable {
  public:
   Variable() = default;
-  explicit Variable(Tensor value) : value_(std::move(value)) {}                                  // a constant
+  explicit Variable(Tensor value) : value_(std::move(value)) {}  // a constant
   Variable(Tensor value, std::shared_ptr<Node> node) : value_(std::move(value)), node_(std::move(node)) {}
 
   bool defined() const { return value_.defined(); }

@@ -1,1 +1,53 @@
-int main() { return 0; }
+#include <iostream>
+
+#include "cli/command.h"
+
+namespace {
+
+using namespace headshare;
+using namespace headshare::cli;
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> all = {
+      demo_command(),      data_command(),     train_command(),     convert_command(), uptrain_command(),
+      translate_command(), evaluate_command(), benchmark_command(), inspect_command(), devices_command(),
+  };
+  return all;
+}
+
+void print_help() {
+  std::cout << "headshare " << HEADSHARE_VERSION << ": a Transformer from scratch, to learn from\n\nUsage:\n"
+            << "  headshare COMMAND [options]\n\nCommands:\n";
+  for (const Command& command : commands())
+    std::cout << "  " << command.name << std::string(12 - command.name.size(), ' ') << command.summary << '\n';
+  std::cout << "\nheadshare COMMAND --help shows the options of a command and an example.\n";
+}
+
+void run(const Words& words) {
+  if (words.empty()) throw UsageError("which command? see: headshare --help");
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return print_help();
+  if (words[0] == "--version") {
+    std::cout << "headshare " << HEADSHARE_VERSION << '\n';
+    return;
+  }
+  for (const Command& command : commands())
+    if (command.name == words[0]) return command.run(Words(words.begin() + 1, words.end()));
+  throw UsageError(text("there is no command '", words[0], "'; see: headshare --help"));
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  try {
+    run(Words(arguments + 1, arguments + count));
+    std::cout.flush();
+    if (!std::cout) fail("cannot write to standard output");
+    return 0;
+  } catch (const UsageError& error) {
+    std::cerr << "headshare: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "headshare: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -15,7 +15,8 @@ struct AdamStep {
   Size step;           // from 1
 };
 
-// One step of Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2):
+// One step of Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov and Hutter 2019,
+// algorithm 2):
 //   g         = gradient_scale gradient
 //   mean     <- beta1 mean + (1 - beta1) g
 //   variance <- beta2 variance + (1 - beta2) g^2

@@ -40,39 +40,48 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
 
 enum ScratchSlot { query_slot, key_slot, value_slot, score_slot, output_slot, sum_slot };
 
-// Asks for positions [first, last) of a head before they are needed, and does not wait.
+// Scores of very few rows, without transposing the keys: that would cost more than it saves. Products of whole vectors
+// along D for as many sources as a vector has lanes, then all their sums at once. D: a multiple of lanes<T>.
 template <class T>
-void fetch(const T* head, Size position_stride, Size first, Size last, Size depth) {
-  constexpr Size line = 64 / static_cast<Size>(sizeof(T));
-  for (Size position = first; position < last; ++position) {
-    for (Size d = 0; d < depth; d += line) __builtin_prefetch(head + position * position_stride + d);
-  }
+void score_few_rows(Size rows, const T* queries, const T* keys, Size key_stride, Size sources, Size depth, T* scores,
+                    Size width) {
+  const auto score_block = [&](Size s, auto source) {
+    for (Size row = 0; row < rows; ++row) {
+      Vector<T> products[lanes<T>] = {};
+      for (Size d = 0; d < depth; d += lanes<T>) {
+        const Vector<T> query = load(queries + row * depth + d);
+#pragma GCC unroll 16
+        for (Size i = 0; i < lanes<T>; ++i) products[i] += query * load(keys + (s + source(i)) * key_stride + d);
+      }
+      store(scores + row * width + s, sums_of_each<T>(products));
+    }
+  };
+  Size s = 0;
+  for (; s + lanes<T> <= sources; s += lanes<T>) score_block(s, [](Size i) { return i; });
+  // After the last source that one again: these lanes are padding.
+  if (s < sources) score_block(s, [&](Size i) { return std::min(i, sources - s - 1); });
 }
 
-// q . k / sqrt(D) of a whole tile, in scratch memory. `value`, if not null, will be needed next.
-//                                                                           returns [targets * group, padded visible]
+// q . k / sqrt(D) of a whole tile, in scratch memory.             returns [targets * group, padded visible]
 template <class T>
-T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const T> key,
-         const HeadsView<const T>* value) {
+T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const T> key) {
   const Size depth = sizes.head_size;
   const Size group = sizes.heads / sizes.kv_heads;
   const Size rows = (tile.last - tile.first) * group;
   const Size width = padded<T>(tile.visible);
   T* queries = scratch<T>(query_slot, rows * padded<T>(depth));
-  T* keys = scratch<T>(key_slot, padded<T>(depth) * sources_per_tile);
   T* scores = scratch<T>(score_slot, rows * width);
-  // With one or two rows (decoding, heads hardly shared) the arithmetic on a key takes less time than its way from memory.
-  const bool fetch_ahead = value != nullptr && rows <= 2;
 
   const T scale = 1 / std::sqrt(static_cast<T>(depth));  // once per query instead of once per score
   gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
   const T* head = head_of(key, tile.b, tile.g);
+  if (rows <= 2 && depth % lanes<T> == 0) {
+    score_few_rows(rows, queries, head, key.position_stride, tile.visible, depth, scores, width);
+    return scores;
+  }
+  T* keys = scratch<T>(key_slot, padded<T>(depth) * sources_per_tile);
   for (Size s = 0; s < tile.visible; s += sources_per_tile) {
     const Size end = std::min(s + sources_per_tile, tile.visible);
-    if (fetch_ahead) {
-      fetch(head, key.position_stride, end, std::min(end + sources_per_tile, tile.visible), depth);
-      fetch(head_of(*value, tile.b, tile.g), value->position_stride, s, end, depth);
-    }
     transpose_heads(head + s * key.position_stride, key.position_stride, end - s, depth, keys);
     multiply<Result::replaced, T>(rows, padded<T>(end - s), depth, {queries, padded<T>(depth), 1},
                                   {keys, padded<T>(end - s)}, {scores + s, width});
@@ -86,8 +95,8 @@ struct Softmax {
   T sum;  // of exp(score - max)
 };
 
-// row[s] = exp(row[s] - max) for the visible sources, 0 for those after them up to `width`. Not yet divided by the sum: the
-// output has fewer elements to divide.
+// row[s] = exp(row[s] - max) for the visible sources, 0 for those after them up to `width`. Not yet divided by the sum:
+// the output has fewer elements to divide.
 template <class T>
 Softmax<T> exponentials(T* row, Size visible, Size width) {
   const Size whole = visible / lanes<T> * lanes<T>;
@@ -117,8 +126,8 @@ Softmax<T> exponentials(T* row, Size visible, Size width) {
   return {max, sum_of<T>(sums)};
 }
 
-// The values of a group as rows of whole vectors: in place where they are that already and are either packed or read only
-// once; otherwise copied, because rows far apart fall on the same few lines of the first cache.
+// The values of a group as rows of whole vectors: in place where they are that already and are either packed or read
+// only once; otherwise copied, because rows far apart fall on the same few lines of the first cache.
 template <class T>
 Rows<const T> value_rows(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> value, Size rows) {
   const Size depth = sizes.head_size;
@@ -141,7 +150,7 @@ void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, Head
     const Size rows = (tile.last - tile.first) * group;
     const Size width = padded<T>(tile.visible);
     const Size output_width = padded<T>(depth);
-    T* scores = score(sizes, tile, query, key, &value);         // [rows, S]
+    T* scores = score(sizes, tile, query, key);                 // [rows, S]
     T* outputs = scratch<T>(output_slot, rows * output_width);  // [rows, D]
     T* inverse_sums = scratch<T>(sum_slot, rows);               // [rows]
     for_each_row(tile.first, tile.last, group, tile.g, [&](Size row, Size target, Size head) {
@@ -166,7 +175,7 @@ void attention_weights(Cpu, const AttentionSizes& sizes, const AttentionMask& ma
   const Size group = sizes.heads / sizes.kv_heads;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {
     const Size width = padded<T>(tile.visible);
-    T* scores = score<T>(sizes, tile, query, key, nullptr);  // [rows, S]
+    T* scores = score(sizes, tile, query, key);  // [rows, S]
     for_each_row(tile.first, tile.last, group, tile.g, [&](Size row, Size target, Size head) {
       const Size visible = visible_sources(sizes, mask, tile.b, target);
       const Softmax<T> softmax = exponentials(scores + row * width, visible, width);

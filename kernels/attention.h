@@ -10,12 +10,12 @@ namespace headshare::kernels {
 // B batch, T target positions (queries), S source positions (keys and values), H query heads, G key/value heads (G
 // divides H; query head h reads key/value head h / (H / G)), D d_head. Same letters in every comment below.
 struct AttentionSizes {
-  Size batch;     // B
-  Size targets;   // T
-  Size sources;   // S
-  Size heads;     // H
-  Size kv_heads;  // G
-  Size head_size; // D
+  Size batch;      // B
+  Size targets;    // T
+  Size sources;    // S
+  Size heads;      // H
+  Size kv_heads;   // G
+  Size head_size;  // D
 };
 
 // Heads read and written in place: element (b, position, head, d) lies at
@@ -29,13 +29,14 @@ struct HeadsView {
   Size head_stride;
 };
 
-// Which keys a query sees. Query t stands at position t + (S - T): with a cache, the new queries are the last positions.
+// Which keys a query sees. Query t stands at position t + (S - T): with a cache, the new queries are the last
+// positions.
 struct AttentionMask {
   const std::int32_t* source_lengths = nullptr;  // [B]: keys at and after this position are padding; null: none are
   enum class Order { any, causal } order = Order::any;  // causal: only keys at or before the query's own position
 };
 
-// Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) with shared key/value heads (Shazeer 2019, Ainslie et al. 2023):
+// Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) with shared key/value heads (Shazeer 2019, Ainslie 2023):
 //   scores[b,h,t,s] = q[b,t,h,:] . k[b,s,g,:] / sqrt(D),   g = h / (H / G);   weights = softmax over the visible s
 //   output[b,t,h,:] = sum_s weights[b,h,t,s] v[b,s,g,:]
 // Scores exist a tile of queries at a time only; each key and value is loaded once for all query heads of its group.
@@ -45,8 +46,9 @@ template <class T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                HeadsView<const T> key, HeadsView<const T> value, HeadsView<T> output, T* log_sum_exp);
 
-// Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key, d_value;
-// keys and values that no query sees get 0. Every element is summed in an order that does not depend on the number of threads.
+// Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
+// d_value; keys and values that no query sees get 0. Every element is summed in an order that does not depend on the
+// number of threads.
 template <class T>
 void attention_backward(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,

@@ -7,8 +7,9 @@
 // With P the weights and dS the gradient of the scores before 1 / sqrt(D):
 //   delta_t = sum_d dO_td O_td       equals sum_s P_ts dP_ts, but needs no sum over all sources
 //   dV = P^T dO     dP = dO V^T     dS_ts = P_ts (dP_ts - delta_t)     dQ = dS K / sqrt(D)     dK = dS^T Q / sqrt(D)
-// (Dao et al. 2022, "FlashAttention", appendix B.2; P comes back as exp(score - log_sum_exp).) With the scores that makes
-// five products per pair of tiles. One thread does a whole key/value head of a sequence: nobody else adds to its dK and dV.
+// (Dao et al. 2022, "FlashAttention", appendix B.2; P comes back as exp(score - log_sum_exp).) With the scores that
+// makes five products per pair of tiles. One thread does a whole key/value head of a sequence: nobody else adds to its
+// dK and dV.
 namespace headshare::kernels {
 namespace {
 

@@ -7,14 +7,14 @@
 #include "kernels/attention.h"
 #include "kernels/vector.h"
 
-// The pieces attention's forward and backward are made of. Both work on tiles: small matrices in scratch memory that stay in
-// the processor's nearest caches. All their arithmetic is one block product, `multiply`, between them; the rest of this file
-// brings the heads into tiles and back. The columns of a tile are padded with zeros to whole vectors, so that no inner loop
-// has a ragged end.
+// The pieces attention's forward and backward are made of. Both work on tiles: small matrices in scratch memory that
+// stay in the processor's nearest caches. All their arithmetic is one block product, `multiply`, between them; the rest
+// of this file brings the heads into tiles and back. The columns of a tile are padded with zeros to whole vectors, so
+// that no inner loop has a ragged end.
 namespace headshare::kernels::attention_tile {
 
-// Rows of a tile: all query heads of the group at some consecutive targets, row = (target - first) * (H / G) + head. Sharing
-// heads makes tiles taller, not more numerous: that is how a key is loaded once for its whole group.
+// Rows of a tile: all query heads of the group at some consecutive targets, row = (target - first) * (H / G) + head.
+// Sharing heads makes tiles taller, not more numerous: that is how a key is loaded once for its whole group.
 constexpr Size forward_rows = 64;
 constexpr Size backward_rows = 32;      // the backward keeps two tiles of scores and their products at a time
 constexpr Size sources_per_tile = 128;  // a tile of transposed keys, 128 x 32 float32, is a third of the first cache
@@ -48,11 +48,11 @@ inline void for_each_row(Size first_target, Size last_target, Size group, Size g
   }
 }
 
-// ---- The block product -------------------------------------------------------------------------------------------------
+// ---- The block product --------------------------------------------------------------------------------------------
 
 enum class Result { replaced, added };
 
-// The left operand: element (row, k) at data[row * row_stride + k * k_stride]. Exchanged strides read a tile transposed.
+// The left operand: element (row, k) at data[row * row_stride + k * k_stride]. Exchanged strides: transposed.
 template <class T>
 struct Left {
   const T* data;
@@ -67,31 +67,31 @@ struct Rows {
   Size stride;
 };
 
-// `rows` x `vectors` registers of sums. Each step of k loads `vectors` registers from the right and one number per row from
-// the left, and uses every one of them several times: arithmetic, not loading, sets the speed.
+// `rows` x `vectors` registers of sums. Each step of k loads `vectors` registers from the right and one number per row
+// from the left, and uses every one of them several times: arithmetic, not loading, sets the speed.
 template <Result result, int rows, int vectors, class T>
 inline void multiply_block(Size depth, Left<T> left, const T* right, Size right_stride, T* to, Size to_stride) {
   Vector<T> sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v)
       sums[r][v] = result == Result::added ? load(to + r * to_stride + v * lanes<T>) : Vector<T>{};
   }
   for (Size k = 0; k < depth; ++k) {
     Vector<T> b[vectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) b[v] = load(right + k * right_stride + v * lanes<T>);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const T a = left.data[r * left.row_stride + k * left.k_stride];
-#pragma GCC unroll 2
+#pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sums[r][v] += a * b[v];
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) store(to + r * to_stride + v * lanes<T>, sums[r][v]);
   }
 }
@@ -109,21 +109,26 @@ inline void multiply_column(Size count, Size depth, Left<T> left, const T* right
     multiply_column<result, rows / 2, vectors>(count, depth, left, right, right_stride, to, to_stride);
 }
 
-// to = left right, or to += left right.        left: [rows, depth]   right: [depth, columns]   to: [rows, columns], columns
-// a multiple of lanes<T>. Every element is summed over k in ascending order, whichever block it falls into.
+// to = left right, or to += left right.      left: [rows, depth]      right: [depth, columns]      to: [rows, columns]
+// columns: a multiple of lanes<T>. Every element is summed over k in ascending order, whichever block it falls into.
 template <Result result, class T>
 void multiply(Size rows, Size columns, Size depth, Left<T> left, Rows<const T> right, Rows<T> to) {
-  constexpr int block_rows = vector_bytes == 64 ? 8 : 4;  // AVX-512 has 32 registers, AVX2 only 16
+  constexpr bool many_registers = vector_bytes == 64;  // AVX-512 has 32, AVX2 only 16
+  constexpr int high = many_registers ? 8 : 4;         // of rows
+  constexpr int wide = many_registers ? 8 : 4;         // of vectors
   Size column = 0;
-  for (; column + 2 * lanes<T> <= columns; column += 2 * lanes<T>)
-    multiply_column<result, block_rows, 2>(rows, depth, left, right.data + column, right.stride, to.data + column,
-                                           to.stride);
-  for (; column < columns; column += lanes<T>)
-    multiply_column<result, block_rows, 1>(rows, depth, left, right.data + column, right.stride, to.data + column,
-                                           to.stride);
+  const auto columns_of = [&]<int block_rows, int vectors>() {
+    for (; column + vectors * lanes<T> <= columns; column += vectors * lanes<T>)
+      multiply_column<result, block_rows, vectors>(rows, depth, left, right.data + column, right.stride,
+                                                   to.data + column, to.stride);
+  };
+  // One or two rows: only a wide block has enough sums that do not wait for each other.
+  if (rows <= 2) columns_of.template operator()<2, wide>();
+  columns_of.template operator()<high, 2>();
+  columns_of.template operator()<high, 1>();
 }
 
-// ---- Between heads and tiles -------------------------------------------------------------------------------------------
+// ---- Between heads and tiles --------------------------------------------------------------------------------------
 
 // to[0 .. padded(n)) = scale * from[0 .. n), then zeros.
 template <class T>
@@ -143,7 +148,8 @@ inline void copy_scaled_exactly(const T* from, Size n, T scale, T* to) {
   for (; i < n; ++i) to[i] = from[i] * scale;
 }
 
-// Positions [first, last) of sequence b, all heads of group g, as the rows of a tile.         to: [positions * heads, padded D]
+// Positions [first, last) of sequence b, all heads of group g, as the rows of a tile.
+//                                                                                  to: [positions * heads, padded D]
 template <class T>
 inline void gather_heads(HeadsView<const T> from, Size b, Size g, Size heads, Size first, Size last, Size head_size,
                          T scale, T* to) {
@@ -171,15 +177,15 @@ inline Vector<T> zip(Vector<T> a, Vector<T> b, std::index_sequence<i...>) {
   return Vector<T>{(i % 2 == 0 ? a[start + i / 2] : b[start + i / 2])...};
 }
 
-// A square of lanes x lanes elements, transposed in registers: zipping the upper half of the rows with the lower half moves
-// every element's row number one bit towards its column number, so log2(lanes) rounds exchange the two.
+// A square of lanes x lanes elements, transposed in registers: zipping the upper half of the rows with the lower half
+// moves every element's row number one bit towards its column number, so log2(lanes) rounds exchange the two.
 template <class T>
 inline void transpose_square(const T* from, Size from_stride, T* to, Size to_stride) {
   constexpr int n = static_cast<int>(lanes<T>);
   constexpr auto all = std::make_index_sequence<n>{};
   Vector<T> rows[n];
 #pragma GCC unroll 16
-  for (int i = 0; i < n; ++i) rows[i] = load(from + i * from_stride);
+  for (int i = 0; i < n; ++i, from += from_stride) rows[i] = load(from);
 #pragma GCC unroll 4
   for (int round = 1; round < n; round *= 2) {
     Vector<T> zipped[n];
@@ -192,11 +198,11 @@ inline void transpose_square(const T* from, Size from_stride, T* to, Size to_str
     for (int i = 0; i < n; ++i) rows[i] = zipped[i];
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < n; ++i) store(to + i * to_stride, rows[i]);
+  for (int i = 0; i < n; ++i, to += to_stride) store(to, rows[i]);
 }
 
-// Folds a vector onto itself until lane 0 has met all others: four steps for 16 lanes, where one lane after the other takes
-// fifteen, each waiting for the last. Rows are short here, so this counts.
+// Folds a vector onto itself until lane 0 has met all others: four steps for 16 lanes, where one lane after the other
+// takes fifteen, each waiting for the last. Rows are short here, so this counts.
 template <Size half, class T, class Combine, std::size_t... i>
 inline T fold(Vector<T> v, Combine combine, std::index_sequence<i...> all) {
   const Vector<T> folded = combine(v, Vector<T>{v[(static_cast<Size>(i) + half) % lanes<T>]...});
@@ -216,8 +222,23 @@ inline T largest_of(Vector<T> v) {
   return fold<lanes<T> / 2, T>(v, larger, std::make_index_sequence<lanes<T>>{});
 }
 
-// Keys or values side by side, one per column, so that a vector holds the same d of neighbouring sources and scores come out
-// as whole vectors.                                    from: [sources, D], any stride       to: [padded D, padded sources]
+// Lane i of the result is the sum of the lanes of vectors[i]. Zipping two vectors and adding the halves leaves one
+// vector with half of both sums done, so this takes a quarter of the shuffles of a transposition. Overwrites `vectors`.
+template <class T>
+inline Vector<T> sums_of_each(Vector<T> (&vectors)[lanes<T>]) {
+  constexpr auto all = std::make_index_sequence<static_cast<std::size_t>(lanes<T>)>{};
+#pragma GCC unroll 4
+  for (Size half = lanes<T> / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+    for (Size i = 0; i < half; ++i)
+      vectors[i] =
+          zip<0, T>(vectors[i], vectors[i + half], all) + zip<lanes<T> / 2, T>(vectors[i], vectors[i + half], all);
+  }
+  return vectors[0];
+}
+
+// Keys or values side by side, one per column, so that a vector holds the same d of neighbouring sources and scores
+// come out as whole vectors.                  from: [sources, D], any stride         to: [padded D, padded sources]
 template <class T>
 inline void transpose_heads(const T* from, Size from_stride, Size sources, Size head_size, T* to) {
   constexpr Size n = lanes<T>;

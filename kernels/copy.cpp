@@ -1,10 +1,10 @@
 #include "kernels/copy.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <type_traits>
 
+#include "kernels/attention_tile.h"
 #include "kernels/parallel.h"
 #include "kernels/strided.h"
 
@@ -12,18 +12,45 @@ namespace headshare::kernels {
 
 namespace {
 
-// A plane whose rows are contiguous on neither or only one side. In tiles: a cache line of the side with the long jumps is
-// then used completely before it is pushed out.
+// to[i, j] = from[j, i], in squares that are transposed in registers: both sides are touched a whole
+// cache line at a time.
+//                                     to: [rows, columns]; each line of `from` and of `to` is contiguous
 template <class T>
-void copy_in_tiles(Size rows, Size columns, const T* x, Size x_row, Size x_column, T* y, Size y_row, Size y_column) {
-  constexpr Size tile = 16;
-  for (Size top = 0; top < rows; top += tile) {
-    const Size bottom = std::min(rows, top + tile);
-    for (Size left = 0; left < columns; left += tile) {
-      const Size right = std::min(columns, left + tile);
-      for (Size i = top; i < bottom; ++i) {
-        for (Size j = left; j < right; ++j) y[i * y_row + j * y_column] = x[i * x_row + j * x_column];
+void transpose(Size rows, Size columns, const T* from, Size from_line, T* to, Size to_line) {
+  constexpr Size side = lanes<T>;
+  for (Size top = 0; top < rows; top += side) {
+    for (Size left = 0; left < columns; left += side) {
+      const T* corner = from + left * from_line + top;
+      T* target = to + top * to_line + left;
+      if (top + side <= rows && left + side <= columns) {
+        attention_tile::transpose_square(corner, from_line, target, to_line);
+        continue;
       }
+      for (Size i = 0; i < std::min(side, rows - top); ++i) {
+        for (Size j = 0; j < std::min(side, columns - left); ++j) target[i * to_line + j] = corner[j * from_line + i];
+      }
+    }
+  }
+}
+
+// How one side of a copy walks through a plane.
+struct PlaneStrides {
+  Size row, column;
+};
+
+template <class T>
+void copy_plane(Size rows, Size columns, const T* from, PlaneStrides x, T* to, PlaneStrides y) {
+  if (x.column == 1 && y.column == 1) {
+    for (Size i = 0; i < rows; ++i) std::copy_n(from + i * x.row, columns, to + i * y.row);
+  } else if (x.column == 0 && y.column == 1) {
+    for (Size i = 0; i < rows; ++i) std::fill_n(to + i * y.row, columns, from[i * x.row]);
+  } else if (x.row == 1 && y.column == 1) {
+    transpose(rows, columns, from, x.column, to, y.row);
+  } else if (x.column == 1 && y.row == 1) {
+    transpose(columns, rows, from, x.row, to, y.column);
+  } else {
+    for (Size i = 0; i < rows; ++i) {
+      for (Size j = 0; j < columns; ++j) to[i * y.row + j * y.column] = from[i * x.row + j * x.column];
     }
   }
 }
@@ -34,8 +61,8 @@ void copy(Strided<2> strided, const T* x, T* y) {
   if (element_count(strided.rank, strided.extents) == 0) return;
   strided = simplify(strided);
   const int last = strided.rank - 1;
-  // A transposed view: one side walks through its memory along the last dimension, the other along an earlier one. The two
-  // make the planes to be cut into tiles; the order of the other dimensions does not matter.
+  // A transposed view: one side walks through its memory along the last dimension, the other along an earlier one. The
+  // two make the planes to be cut into tiles; the order of the other dimensions does not matter.
   for (std::size_t operand = 0; operand < 2; ++operand) {
     if (strided.strides[operand][last] == 1) continue;
     for (int d = 0; d < last - 1; ++d) {
@@ -44,20 +71,13 @@ void copy(Strided<2> strided, const T* x, T* y) {
       for (auto& strides : strided.strides) std::swap(strides[d], strides[last - 1]);
     }
   }
-  const auto [x_row, x_column] = std::array{strided.strides[0][last - 1], strided.strides[0][last]};
-  const auto [y_row, y_column] = std::array{strided.strides[1][last - 1], strided.strides[1][last]};
-  for_each_plane(strided, [&, x_row = x_row, x_column = x_column, y_row = y_row, y_column = y_column](
-                              const std::array<Size, 2>& offsets, Size rows, Size columns) {
-    const T* from = x + offsets[0];
-    T* to = y + offsets[1];
-    if (x_column == 1 && y_column == 1) {
-      for (Size row = 0; row < rows; ++row) std::copy_n(from + row * x_row, columns, to + row * y_row);
-    } else if (x_column == 0 && y_column == 1) {
-      for (Size row = 0; row < rows; ++row) std::fill_n(to + row * y_row, columns, from[row * x_row]);
-    } else {
-      copy_in_tiles(rows, columns, from, x_row, x_column, to, y_row, y_column);
-    }
-  });
+  const PlaneStrides x_strides{strided.strides[0][last - 1], strided.strides[0][last]};
+  const PlaneStrides y_strides{strided.strides[1][last - 1], strided.strides[1][last]};
+  const bool transposed = x_strides.row == 1 || y_strides.row == 1;
+  for_each_piece(strided, transposed ? Pieces::squares : Pieces::long_rows,
+                 [&](const std::array<Size, 2>& offsets, Size rows, Size columns) {
+                   copy_plane(rows, columns, x + offsets[0], x_strides, y + offsets[1], y_strides);
+                 });
 }
 
 template <class From, class To>

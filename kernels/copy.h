@@ -10,18 +10,19 @@
 // Moving elements without computing on them. T is float, double or int32_t. Source and destination may not overlap.
 namespace headshare::kernels {
 
-// A view: element (i0, i1, ...) lies i0 strides[0] + i1 strides[1] + ... elements after its first. rank 0 is one element.
+// A view: element (i0, i1, ...) lies i0 strides[0] + i1 strides[1] + ... elements after its first.
+// rank 0 is one element.
 struct StridedSizes {
   int rank;
   std::array<Size, max_rank> extents, strides;
 };
 
-// Reads a view into contiguous memory.                                                    x: view; y: extents, contiguous
+// Reads a view into contiguous memory.                                                  x: view; y: extents, contiguous
 // Strides may be 0 (repeated) or negative.
 template <class T>
 void copy_strided(Cpu, const StridedSizes& sizes, const T* x, T* y);
 
-// Writes contiguous memory into a view.                                                   x: extents, contiguous; y: view
+// Writes contiguous memory into a view.                                                 x: extents, contiguous; y: view
 // No two elements of the view may share an address: no stride of 0 along an extent above 1.
 template <class T>
 void scatter_strided(Cpu, const StridedSizes& sizes, const T* x, T* y);

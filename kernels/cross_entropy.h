@@ -5,8 +5,8 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 
-// Softmax and cross-entropy in one: the probabilities of [tokens, V] logits, the largest array of a translation model, are
-// never stored. T is float or double.
+// Softmax and cross-entropy in one: the probabilities of [tokens, V] logits, the largest array of a translation model,
+// are never stored. T is float or double.
 // Label smoothing (Szegedy et al. 2016, section 7; Vaswani et al. 2017, 5.4): the target's own share of the truth is
 // 1 - smoothing, and `smoothing` is spread evenly over all V classes, the target included.
 namespace headshare::kernels {
@@ -16,8 +16,8 @@ namespace headshare::kernels {
 //   loss = (1 - smoothing) nll + smoothing * mean over the V classes of -log p_v
 // A row with target < 0 is padding: its loss and nll are 0.   Throws Error when a target is not below `classes`.
 //                        logits: [rows, classes]; targets, loss, nll (null: not wanted), log_sum_exp: [rows]
-// A class with logit -infinity has probability 0; with smoothing above 0 it makes the loss +infinity. NaN in a row makes
-// its loss NaN.
+// A class with logit -infinity has probability 0; with smoothing above 0 it makes the loss +infinity. NaN in a row
+// makes its loss NaN.
 template <class T>
 void cross_entropy(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing, T* loss,
                    T* nll, T* log_sum_exp);

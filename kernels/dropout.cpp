@@ -18,8 +18,8 @@ constexpr Size block = 512;  // elements per round: their random numbers fit the
 using Words =
     Vector<std::uint64_t>;  // a 32-bit word of one Philox counter in each lane, so that products keep all bits
 
-// The 16-bit numbers of elements 8 first_counter .. 8 first_counter + block - 1. This is philox() of core/random.h with a
-// counter in each lane; the test compares the two.
+// The 16-bit numbers of elements 8 first_counter .. 8 first_counter + block - 1. This is philox() of core/random.h with
+// a counter in each lane; the test compares the two.
 std::array<std::uint16_t, block> random_numbers(std::uint64_t first_counter, const DropoutMask& mask) {
   constexpr std::uint64_t low_half = 0xFFFFFFFFu;
   std::array<std::uint16_t, block> numbers;
@@ -63,7 +63,10 @@ void dropout(Cpu, Size n, const DropoutMask& mask, const T* x, T* y) {
     T* to = y + b * block;
     const Size count = std::min(block, n - b * block);
 #pragma omp simd
-    for (Size i = 0; i < count; ++i) to[i] = numbers[i] >= threshold ? from[i] * scale : T(0);
+    for (Size i = 0; i < count; ++i) {
+      const T scaled = from[i] * scale;  // computed in any case, so that no branch stands in the loop
+      to[i] = numbers[i] >= threshold ? scaled : T(0);
+    }
   });
 }
 

@@ -7,8 +7,8 @@
 
 namespace headshare::kernels {
 
-// Which elements are dropped is a pure function of these three numbers and the element's position, so no mask is ever stored:
-// the backward computes it again, and every device and any number of threads gets the same one.
+// Which elements are dropped is a pure function of these three numbers and the element's position, so no mask is ever
+// stored: the backward computes it again, and every device and any number of threads gets the same one.
 struct DropoutMask {
   double probability;  // of dropping an element; 0 <= probability <= 1
   std::uint64_t seed;  // the run's

@@ -1,5 +1,6 @@
 #include "kernels/elementwise.h"
 
+#include "kernels/gelu.h"
 #include "kernels/parallel.h"
 #include "kernels/rows.h"
 #include "kernels/strided.h"
@@ -9,8 +10,8 @@ namespace headshare::kernels {
 
 namespace {
 
-// The functions that call std::exp, on a whole register: no compiler may do that by itself. Everything else it vectorizes
-// from the scalar function.
+// The functions that call std::exp, on a whole register: no compiler may do that by itself. Everything else it
+// vectorizes from the scalar function.
 Vector<float> on_register(Exp, Vector<float> x) {
   for (Size i = 0; i < lanes<float>; ++i) {
     if (std::abs(x[i]) > 87.0f) {  // outside the range of the register's exp; rare, so it may be slow
@@ -21,7 +22,7 @@ Vector<float> on_register(Exp, Vector<float> x) {
   return exp(x);
 }
 Vector<float> on_register(Sigmoid, Vector<float> x) { return 1.0f / (1.0f + exp(-x)); }
-Vector<float> on_register(Gelu, Vector<float> x) { return x * normal_distribution(x); }
+Vector<float> on_register(Gelu, Vector<float> x) { return gelu(x); }
 Vector<float> on_register(GeluBackward, Vector<float> x, Vector<float> dy) {
   return dy * (normal_distribution(x) + x * (0.398942280f * exp_or_zero(-0.5f * x * x)));
 }
@@ -31,7 +32,34 @@ concept HasRegisterForm = requires(Vector<T> v, const Operands*... operands) {
   on_register(Op{}, (static_cast<void>(operands), v)...);
 };
 
-// y may be an operand: each element is read before it is written, which `omp simd` tells the compiler.
+// Those that call the library for each number: no compiler makes a vector loop of that.
+template <class Op>
+constexpr bool calls_library = false;
+template <>
+constexpr bool calls_library<Exp> = true;
+template <>
+constexpr bool calls_library<Log> = true;
+template <>
+constexpr bool calls_library<Tanh> = true;
+template <>
+constexpr bool calls_library<Sigmoid> = true;
+template <>
+constexpr bool calls_library<Gelu> = true;
+template <>
+constexpr bool calls_library<GeluBackward> = true;
+
+// y[i] = value(i). y may be what value reads: each element is read before it is written, which `omp simd`
+// tells the compiler.
+template <class Op, class T, class Value>
+void write_each(Size n, T* y, const Value& value) {
+  if constexpr (calls_library<Op>) {
+    for (Size i = 0; i < n; ++i) y[i] = value(i);
+  } else {
+#pragma omp simd
+    for (Size i = 0; i < n; ++i) y[i] = value(i);
+  }
+}
+
 template <class Op, class T, class... Operands>
 void map_block(Size n, T* y, const Operands*... operands) {
   if constexpr (std::is_same_v<T, float> && HasRegisterForm<Op, T, Operands...>) {
@@ -39,8 +67,7 @@ void map_block(Size n, T* y, const Operands*... operands) {
       store_first(y + i, on_register(Op{}, load_first(operands + i, count, T(0))...), count);
     });
   } else {
-#pragma omp simd
-    for (Size i = 0; i < n; ++i) y[i] = Op{}(operands[i]...);
+    write_each<Op>(n, y, [=](Size i) { return Op{}(operands[i]...); });
   }
 }
 
@@ -50,13 +77,9 @@ void map_row(Size n, const T* a, Size a_stride, const T* b, Size b_stride, T* y)
   if (a_stride == 1 && b_stride == 1) {
     map_block<Op>(n, y, a, b);
   } else if (a_stride == 1 && b_stride == 0) {
-    const T repeated = *b;
-#pragma omp simd
-    for (Size i = 0; i < n; ++i) y[i] = Op{}(a[i], repeated);
+    write_each<Op>(n, y, [a, repeated = *b](Size i) { return Op{}(a[i], repeated); });
   } else if (a_stride == 0 && b_stride == 1) {
-    const T repeated = *a;
-#pragma omp simd
-    for (Size i = 0; i < n; ++i) y[i] = Op{}(repeated, b[i]);
+    write_each<Op>(n, y, [b, repeated = *a](Size i) { return Op{}(repeated, b[i]); });
   } else {
     for (Size i = 0; i < n; ++i) y[i] = Op{}(a[i * a_stride], b[i * b_stride]);
   }
@@ -80,7 +103,7 @@ void map(Cpu, const BroadcastSizes& sizes, const T* a, const T* b, T* y) {
   const Strided<3> strided = simplify(Strided<3>{
       sizes.rank, sizes.extents, {sizes.a_strides, sizes.b_strides, contiguous_strides(sizes.rank, sizes.extents)}});
   const auto stride = [&](int operand, int from_last) { return strided.strides[operand][strided.rank - from_last]; };
-  for_each_plane(strided, [&](const std::array<Size, 3>& offsets, Size rows, Size columns) {
+  for_each_piece(strided, Pieces::long_rows, [&](const std::array<Size, 3>& offsets, Size rows, Size columns) {
     for (Size row = 0; row < rows; ++row)
       map_row<Op>(columns, a + offsets[0] + row * stride(0, 2), stride(0, 1), b + offsets[1] + row * stride(1, 2),
                   stride(1, 1), y + offsets[2] + row * stride(2, 2));
@@ -95,7 +118,7 @@ void affine(Cpu, Size n, const T* x, T scale, T shift, T* y) {
   });
 }
 
-// ---- Instances: every function of elementwise_functions.h, in both precisions ------------------------------------------
+// ---- Instances: every function of elementwise_functions.h, in both precisions ---------------------------------------
 
 template void map<Negate>(Cpu, Size, const float*, float*);
 template void map<Negate>(Cpu, Size, const double*, double*);

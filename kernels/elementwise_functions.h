@@ -2,12 +2,12 @@
 
 #include <cmath>
 
-// One function of one or two numbers per object, for `map` in elementwise.h. A type instead of a function pointer, so that
-// the loop around it is compiled with the function inside. `constexpr` lets CUDA kernels call the same source.
+// One function of one or two numbers per object, for `map` in elementwise.h. A type instead of a function pointer, so
+// that the loop around it is compiled with the function inside. `constexpr` lets CUDA kernels call the same source.
 // NaN in gives NaN out, everywhere.
 namespace headshare::kernels {
 
-// ---- One operand ------------------------------------------------------------------------------------------------------
+// ---- One operand ----------------------------------------------------------------------------------------------------
 
 struct Negate {
   template <class T>
@@ -81,7 +81,7 @@ struct Gelu {
   }
 };
 
-// ---- Two operands -----------------------------------------------------------------------------------------------------
+// ---- Two operands ---------------------------------------------------------------------------------------------------
 
 struct Add {
   template <class T>
@@ -111,7 +111,7 @@ struct Divide {
   }
 };
 
-// ---- Backward: the gradient of the operand from what the forward kept and the gradient dy of its result ----------------
+// ---- Backward: the gradient of the operand from what the forward kept and the gradient dy of its result -------------
 
 // y = relu(x) is 0 exactly where x is not above 0, so the result is enough.
 struct ReluBackward {

@@ -5,8 +5,8 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 
-// Rows of a table looked up by token, with the Transformer's scale and position vectors added on the way (Vaswani et al.
-// 2017, 3.4 and 3.5). T is float or double.
+// Rows of a table looked up by token, with the Transformer's scale and position vectors added on the way (Vaswani et
+// al. 2017, 3.4 and 3.5). T is float or double.
 namespace headshare::kernels {
 
 // y[i, :] = scale table[tokens[i], :] + positions[first_position + i % length, :].        i = 0 .. tokens_count - 1
@@ -19,8 +19,9 @@ template <class T>
 void embedding(Cpu, Size tokens_count, Size width, const std::int32_t* tokens, const T* table, T scale,
                const T* positions, Size length, Size first_position, T* y);
 
-// d_table[v, :] = scale * sum of dy[i, :] over the i with tokens[i] == v; all of d_table is written, zeros where a token does
-// not occur. Sums run in the order of i, for any number of threads. Throws Error when a token is outside the vocabulary.
+// d_table[v, :] = scale * sum of dy[i, :] over the i with tokens[i] == v; all of d_table is written, zeros where a
+// token does not occur. Sums run in the order of i, for any number of threads.
+// Throws Error when a token is outside the vocabulary.
 //             tokens: [tokens_count]; dy: [tokens_count, width]; d_table: [vocabulary, width]
 template <class T>
 void embedding_backward(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, T scale,

@@ -5,12 +5,12 @@
 
 namespace headshare::kernels {
 
-// x times the probability that a standard normal number is below x, in every lane: Gelu of elementwise_functions.h, within
-// 2e-7 of max(1, |x|) in float32.
+// x times the probability that a standard normal number is below x, in every lane: Gelu of elementwise_functions.h,
+// within 2e-7 of max(1, |x|) in float32.
 //
-// With t = |x| the probability below -t is erfc(t / sqrt 2) / 2 = exp(-q(t)) / 2, and q is so smooth that a polynomial of
-// degree 8 follows it on [0, 6]; its coefficients minimize the largest error of the probability. Past 6 the probability is
-// below 1e-9 and counts as 0. For positive x symmetry gives one minus the probability.
+// With t = |x| the probability below -t is erfc(t / sqrt 2) / 2 = exp(t q(t)) / 2, and q is so smooth that a polynomial
+// of degree 7 follows it on [0, 6]; its coefficients minimize the largest error of the probability, 1e-8. Past 6 the
+// probability is below 1e-9 and counts as 0. For positive x symmetry gives one minus the probability.
 inline Vector<float> gelu(Vector<float> x) {
   const Vector<float> zero = {};
   const Vector<float> t = x < zero ? -x : x;

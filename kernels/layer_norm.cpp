@@ -47,7 +47,8 @@ void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* 
 template <class T>
 void layer_norm_backward(Cpu cpu, Size rows, Size n, const T* dy, const T* x, const T* gain, const T* mean,
                          const T* reciprocal_deviation, T* dx, T* d_gain, T* d_bias) {
-  // Every row adds to the gradients of gain and bias. A block of rows has sums of its own; the blocks are added in order.
+  // Every row adds to the gradients of gain and bias. A block of rows has sums of its own; the blocks are added
+  // in order.
   constexpr Size block = 64;
   const Size blocks = (rows + block - 1) / block;
   std::vector<T> gain_sums(static_cast<std::size_t>(blocks * n)), bias_sums(static_cast<std::size_t>(blocks * n));

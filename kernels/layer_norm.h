@@ -3,8 +3,9 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 
-// Layer normalization (Ba, Kiros, Hinton 2016) over the rows of x: [rows, n], n >= 1, with the residual sum before it fused in:
-// a Transformer sublayer ends in norm(x + residual), and the sum need not travel to memory and back. T is float or double.
+// Layer normalization (Ba, Kiros, Hinton 2016) over the rows of x: [rows, n], n >= 1, with the residual sum before it
+// fused in: a Transformer sublayer ends in norm(x + residual), and the sum need not travel to memory and back. T is
+// float or double.
 namespace headshare::kernels {
 
 // s = x + residual (x alone when residual is null); then for every row

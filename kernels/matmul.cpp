@@ -13,15 +13,15 @@
 // From the whole to the part:
 //   matmul             splits a batch between the threads, or hands each product of it to all threads;
 //   multiply           chooses how one product is computed, and who packs B;
-//   multiply_block     computes a block of C: packs A, walks over panels of B and tiles of C (Goto and van de Geijn 2008,
-//                      "Anatomy of high-performance matrix multiplication");
+//   multiply_block     computes a block of C: packs A, walks over panels of B and tiles of C (Goto and van de Geijn
+//                      2008, "Anatomy of high-performance matrix multiplication");
 //   finish             adds the bias, applies the activation and stores.
-// Threads only ever share out elements of C, never the sum of one element, and what a tile looks like does not change the
-// order in which an element is summed: the result is the same for any number of threads.
+// Threads only ever share out elements of C, never the sum of one element, and what a tile looks like does not change
+// the order in which an element is summed: the result is the same for any number of threads.
 namespace headshare::kernels {
 namespace {
 
-// ---- Sizes that fit the caches ------------------------------------------------------------------------------------------
+// ---- Sizes that fit the caches --------------------------------------------------------------------------------------
 
 // A block of k: a panel of B (32 KiB) and the tile of A it meets stay in the first cache, while the tiles of A change.
 template <class T>
@@ -30,16 +30,16 @@ constexpr Size k_block = 1024 / sizeof(T);
 constexpr Size row_block = 144;  // rows of A packed at a time; k_block of them, 144 KiB, stay in the second cache
 
 // B packed at a time, for all rows: large enough that packing A again for the next columns is not felt.
-constexpr Size packed_bytes = Size{1} << 20;
-constexpr Size packed_columns = 256;  // but at least these
+constexpr Size packed_bytes = Size{1} << 21;
+constexpr Size packed_columns = 512;  // but at least these
 
-constexpr Size panels_per_item = 8;             // of a single block of rows: packing A again for fewer would be felt
+constexpr Size panels_per_item = 16;           // of a single block of rows: packing A again for fewer would be felt
 constexpr Size work_worth_a_thread = 1 << 15;  // multiply-adds: about as long as it takes to start one
 constexpr Size few_rows = 8;                   // up to here, dot products beat packing a transposed B
 
 enum ScratchSlot { rows_slot, panel_slot, packed_slot };
 
-// ---- Small helpers ------------------------------------------------------------------------------------------------------
+// ---- Small helpers --------------------------------------------------------------------------------------------------
 
 constexpr Size divide_up(Size a, Size b) { return (a + b - 1) / b; }
 
@@ -55,7 +55,9 @@ Range part(Size i, Size parts, Size total, Size unit) {
 }
 
 // Rows of the next tile: full ones, except that the last two share what is left, because short tiles are inefficient.
-constexpr Size next_tile(Size left) { return left >= 2 * tile_rows ? tile_rows : left > tile_rows ? (left + 1) / 2 : left; }
+constexpr Size next_tile(Size left) {
+  return left >= 2 * tile_rows ? tile_rows : left > tile_rows ? (left + 1) / 2 : left;
+}
 
 // body(i) for every i, on up to `threads` threads.
 template <class Body>
@@ -64,8 +66,9 @@ void for_each(Size threads, Size count, const Body& body) {
     for (Size i = 0; i < count; ++i) body(i);
     return;
   }
-  const Size chunk = std::max(Size{1}, count / (16 * threads));
-#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(dynamic, chunk)
+  [[maybe_unused]] const int team = static_cast<int>(threads);  // Clang overlooks their use in the next line
+  [[maybe_unused]] const Size chunk = std::max(Size{1}, count / (16 * threads));
+#pragma omp parallel for num_threads(team) schedule(dynamic, chunk)
   for (Size i = 0; i < count; ++i) body(i);
 }
 
@@ -89,7 +92,7 @@ struct Product {
   }
 };
 
-// ---- The end of a tile --------------------------------------------------------------------------------------------------
+// ---- The end of a tile ----------------------------------------------------------------------------------------------
 
 template <class T>
 Vector<T> activate(Activation activation, Vector<T> x) {
@@ -129,7 +132,17 @@ void finish(const Product<T>& p, const Place& place, const KBlock& block, const 
   }
 }
 
-// ---- One block of C -----------------------------------------------------------------------------------------------------
+// The kept values are a second stream of stores, more than the processor holds back while it waits for their cache
+// lines; asked for before the tile is computed, they are there after it.
+template <class T>
+void expect_kept_values(const Product<T>& p, const Place& place) {
+  if (p.epilogue.before_activation == nullptr) return;
+  for (Size i = 0; i < place.rows; ++i)
+    for (Size j = 0; j < place.columns; j += lanes<T>)
+      __builtin_prefetch(p.epilogue.before_activation + (place.row + i) * p.c_stride + place.column + j, 1);
+}
+
+// ---- One block of C -------------------------------------------------------------------------------------------------
 
 // How B is cut into panels, and where they are.
 template <class T>
@@ -196,6 +209,7 @@ void multiply_block(const Product<T>& p, const Panels<T>& panels, Range rows, Ra
           multiply_tile_of(k.count(), tile_a, b, b_stride, p.c + row * p.c_stride + column, p.c_stride,
                            block.first ? Store::replace : Store::add);
         } else {
+          if (block.last) expect_kept_values(p, {row, column, tile, columns});
           multiply_tile_of(k.count(), tile_a, b, b_stride, sums, width, Store::replace);
           finish(p, {row, column, tile, columns}, block, sums, width);
         }
@@ -204,7 +218,7 @@ void multiply_block(const Product<T>& p, const Panels<T>& panels, Range rows, Ra
   }
 }
 
-// ---- One product --------------------------------------------------------------------------------------------------------
+// ---- One product ----------------------------------------------------------------------------------------------------
 
 // A few rows with a transposed B.
 template <class T>
@@ -258,7 +272,8 @@ void multiply(const Product<T>& p, Size threads) {
     multiply_short(p, threads);
   } else {
     const Size column_bytes = std::max(Size{1}, p.k) * static_cast<Size>(sizeof(T));
-    const Size columns = divide_up(std::max(packed_columns, packed_bytes / column_bytes), packed_columns) * packed_columns;
+    const Size columns =
+        divide_up(std::max(packed_columns, packed_bytes / column_bytes), packed_columns) * packed_columns;
     for (Size column = 0; column < p.n; column += columns)
       multiply_tall(p.columns({column, std::min(p.n, column + columns)}), threads);
   }
@@ -266,7 +281,7 @@ void multiply(const Product<T>& p, Size threads) {
 
 }  // namespace
 
-// ---- A batch ------------------------------------------------------------------------------------------------------------
+// ---- A batch --------------------------------------------------------------------------------------------------------
 
 template <class T>
 void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,

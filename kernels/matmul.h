@@ -5,10 +5,9 @@
 
 namespace headshare::kernels {
 
-// One operand of a batched product: element (row, column) of matrix i lies at
-// data[i * batch_stride + row * row_stride + column * column_stride]. A transposed matrix is the same memory with its strides
-// exchanged, so all transposed forms are read in place; one of row_stride and column_stride is 1. batch_stride 0 repeats
-// one matrix for the whole batch.
+// One operand of a batched product: element (row, column) of matrix i lies at data[i * batch_stride + row * row_stride
+// + column * column_stride]. A transposed matrix is the same memory with its strides exchanged, so all transposed forms
+// are read in place; one of row_stride and column_stride is 1. batch_stride 0 repeats one matrix for the whole batch.
 template <class T>
 struct MatrixView {
   const T* data;
@@ -34,9 +33,9 @@ struct MatmulSizes {
   Size k = 0;  // columns of A, rows of B
 };
 
-// C[i] = activation(A[i] B[i] + bias).              A[i]: [M, K]   B[i]: [K, N]   C: [batch, M, N], contiguous, written only
-// Any size may be 0; K = 0 gives activation(bias). C may not overlap an operand. The order in which an element's K products
-// are summed depends on the sizes alone, never on the number of threads.
+// C[i] = activation(A[i] B[i] + bias).            A[i]: [M, K]   B[i]: [K, N]   C: [batch, M, N], contiguous, written
+// Any size may be 0; K = 0 gives activation(bias). C may not overlap an operand. The order in which an element's K
+// products are summed depends on the sizes alone, never on the number of threads.
 template <class T>
 void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
             const Epilogue<T>& epilogue);

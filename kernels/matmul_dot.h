@@ -5,9 +5,10 @@
 #include "core/size.h"
 #include "kernels/vector.h"
 
-// The product of a few rows with a transposed matrix, as in the logits of one decoding step with tied embeddings: element
-// (row, column) is the dot product of two contiguous rows in memory. Nothing needs to be copied, and B is read once from end
-// to end, at the speed of memory. Here the vectors run along k, and the lanes of a sum are added at the end.
+// The product of a few rows with a transposed matrix, as in the logits of one decoding step with tied embeddings:
+// element (row, column) is the dot product of two contiguous rows in memory. Nothing needs to be copied, and B is read
+// once from end to end, at the speed of memory. Here the vectors run along k, and the lanes of a sum are added at the
+// end.
 namespace headshare::kernels {
 
 constexpr Size dot_rows = 4;
@@ -27,7 +28,7 @@ inline T sum_pairwise(const V& v) {
   }
 }
 
-// out[i, j] = a[i] . b[j]        a: [rows, k], b: [columns, k], out: [rows, columns], with these strides between the rows
+// out[i, j] = a[i] . b[j]            a: [rows, k]   b: [columns, k]   out: [rows, columns]; a stride is between rows
 template <class T, Size rows, Size columns>
 void dot_tile(Size k, const T* a, Size a_stride, const T* b, Size b_stride, T* out, Size out_stride) {
   Vector<T> sums[rows][columns];

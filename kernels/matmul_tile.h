@@ -6,15 +6,15 @@
 #include "core/size.h"
 #include "kernels/vector.h"
 
-// The heart of the matrix product: a small tile of C that lives in registers while k runs. Each step loads `vectors` registers
-// of B and broadcasts `rows` numbers of A, and multiplies every one with every other:
+// The heart of the matrix product: a small tile of C that lives in registers while k runs. Each step loads `vectors`
+// registers of B and broadcasts `rows` numbers of A, and multiplies every one with every other:
 //
 //   loads per multiply-add = (rows + vectors) / (rows * vectors)
 //
-// A processor can start two multiply-adds and two or three loads a cycle. With one row and one vector it would wait for loads
-// (2 each); with 12 x 2 it needs 14 loads for 24 multiply-adds and runs at the speed of arithmetic. The tile should thus be
-// large and nearly square, and it must fit into the registers together with the loaded numbers. It should also have at least
-// eight independent sums: a multiply-add takes four cycles, and two start in each.
+// A processor can start two multiply-adds and two or three loads a cycle. With one row and one vector it would wait for
+// loads (2 each); with 12 x 2 it needs 14 loads for 24 multiply-adds and runs at the speed of arithmetic. The tile
+// should thus be large and nearly square, and it must fit into the registers together with the loaded numbers. It
+// should also have at least eight independent sums: a multiply-add takes four cycles, and two start in each.
 namespace headshare::kernels {
 
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -68,8 +68,8 @@ constexpr Size vectors_for_rows(Size rows) {
   return vectors;
 }
 
-// multiply_tile is compiled for every number of rows, so that the last rows of a matrix cost what they are, not a full tile,
-// and for 1, 2, 4 and 8 vectors as far as the registers reach.
+// multiply_tile is compiled for every number of rows, so that the last rows of a matrix cost what they are, not a full
+// tile, and for 1, 2, 4 and 8 vectors as far as the registers reach.
 template <class T, Size rows, Size vectors>
 constexpr TileFunction<T> tile_that_fits() {
   if constexpr (rows * vectors <= sums_in_registers) return multiply_tile<T, rows, vectors>;

@@ -65,8 +65,8 @@ void max_of_columns(Size n, Size inner, Size columns, const T* x, T* y, std::int
 
 template <class T>
 void sum(Cpu cpu, Size outer, Size n, Size inner, const T* x, T* y) {
-  // Each piece adds up to `chunk` elements of the middle dimension for up to `column_block` columns. When the dimension is
-  // longer than one chunk, the pieces' results are summed in turn, by this same function.
+  // Each piece adds up to `chunk` elements of the middle dimension for up to `column_block` columns. When the dimension
+  // is longer than one chunk, the pieces' results are summed in turn, by this same function.
   const Size chunk = inner == 1 ? 16 * 1024 : 256;
   const Size chunks = std::max<Size>(1, (n + chunk - 1) / chunk);
   const Size blocks = (inner + column_block - 1) / column_block;

@@ -5,9 +5,9 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 
-// Reductions over the middle one of three dimensions; every reduction over one dimension of a contiguous tensor has this
-// form. T is float or double. Long sums are cut into blocks of a fixed size that are added in order, so the bits of a result
-// depend on the sizes alone, never on the number of threads.
+// Reductions over the middle one of three dimensions; every reduction over one dimension of a contiguous tensor has
+// this form. T is float or double. Long sums are cut into blocks of a fixed size that are added in order, so the bits
+// of a result depend on the sizes alone, never on the number of threads.
 namespace headshare::kernels {
 
 // y[o, i] = sum_k x[o, k, i]; 0 when n is 0.               x: [outer, n, inner]; y: [outer, inner]
@@ -15,13 +15,14 @@ namespace headshare::kernels {
 template <class T>
 void sum(Cpu, Size outer, Size n, Size inner, const T* x, T* y);
 
-// y[o, i] = max_k x[o, k, i]; index[o, i] is the first k that has it (null: not wanted). NaN counts as the largest number.
+// y[o, i] = max_k x[o, k, i]; index[o, i] is the first k that has it (null: not wanted).
+// NaN counts as the largest number.
 //                                                          x: [outer, n, inner]; y, index: [outer, inner]
 // Throws Error when n is 0 and a maximum is asked for: there is none.
 template <class T>
 void max(Cpu, Size outer, Size n, Size inner, const T* x, T* y, std::int32_t* index);
 
-// dx[o, k, i] = k == index[o, i] ? dy[o, i] : 0.            dy, index: [outer, inner]; dx: [outer, n, inner], all written
+// dx[o, k, i] = k == index[o, i] ? dy[o, i] : 0.          dy, index: [outer, inner]; dx: [outer, n, inner], all written
 template <class T>
 void max_backward(Cpu, Size outer, Size n, Size inner, const std::int32_t* index, const T* dy, T* dx);
 

@@ -7,16 +7,16 @@
 #include "core/size.h"
 #include "kernels/vector.h"
 
-// Loops over one row of n elements, a register at a time. A row is read several times here without regret: after the first
-// time it lies in the nearest cache, and the trip to memory was the expensive part.
+// Loops over one row of n elements, a register at a time. A row is read several times here without regret: after the
+// first time it lies in the nearest cache, and the trip to memory was the expensive part.
 namespace headshare::kernels {
 
 template <class T>
 constexpr T infinity = std::numeric_limits<T>::infinity();
 
 // body(i, count) for i = 0, lanes, 2 lanes, ...: the register holds elements i .. i + count - 1, to be read with
-// load_first and written with store_first. count is a compile-time constant except in the last, partial register, so that
-// these two become single instructions.
+// load_first and written with store_first. count is a compile-time constant except in the last, partial register, so
+// that these two become single instructions.
 template <class T, class Body>
 inline void for_each_register(Size n, const Body& body) {
   constexpr std::integral_constant<Size, lanes<T>> full;

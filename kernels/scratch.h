@@ -10,7 +10,8 @@
 namespace headshare::kernels {
 
 // Working memory of a kernel. The system hands out memory page by page and clears each page at its first touch, about a
-// microsecond per 4 KiB, which can be longer than the arithmetic on it. So a thread keeps what it once got and uses it again.
+// microsecond per 4 KiB, which can be longer than the arithmetic on it. So a thread keeps what it once got and uses it
+// again.
 class ScratchBuffer {
  public:
   ScratchBuffer() = default;
@@ -43,9 +44,9 @@ class ScratchBuffer {
 
 constexpr int scratch_slots = 16;
 
-// Room for n values in the calling thread's buffer number `slot` (0 to 15): uninitialized, at the start of a cache line, valid
-// until the same thread asks for the same slot again. All kernels share the slots, so a kernel that holds one calls no
-// other kernel. Other threads may use the memory while its owner waits for them.
+// Room for n values in the calling thread's buffer number `slot` (0 to 15): uninitialized, at the start of a cache
+// line, valid until the same thread asks for the same slot again. All kernels share the slots, so a kernel that holds
+// one calls no other kernel. Other threads may use the memory while its owner waits for them.
 template <class T>
 T* scratch(int slot, Size n) {
   static_assert(std::is_trivially_copyable_v<T>);

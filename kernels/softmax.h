@@ -3,9 +3,9 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 
-// Softmax over the rows of x: [rows, n]. T is float or double. Outputs may be the same memory as an input of the same shape.
-// The maximum is subtracted before exp, so logits of any size are safe. -infinity is a masked position, with probability 0.
-// NaN or +infinity in a row make the whole row NaN.
+// Softmax over the rows of x: [rows, n]. T is float or double. Outputs may be the same memory as an input of the same
+// shape. The maximum is subtracted before exp, so logits of any size are safe. -infinity is a masked position, with
+// probability 0. NaN or +infinity in a row make the whole row NaN.
 namespace headshare::kernels {
 
 // y_i = exp(x_i - max x) / sum_j exp(x_j - max x).                                       x, y: [rows, n]

@@ -56,13 +56,16 @@ Strided<operands> simplify(const Strided<operands>& from) {
   return to;
 }
 
-// body(offsets, rows, columns) for pieces of the planes of the last two dimensions; offsets[k] is where the piece starts in
-// operand k. Together the pieces cover every index once. rank is at least 2 and no extent is 0.
+// Pieces of a plane: long where rows are read in one go, square where a plane is transposed. Both have 16384 elements.
+enum class Pieces { long_rows, squares };
+
+// body(offsets, rows, columns) for pieces of the planes of the last two dimensions; offsets[k] is where the piece
+// starts in operand k. Together the pieces cover every index once. rank is at least 2 and no extent is 0.
 template <std::size_t operands, class Body>
-void for_each_plane(const Strided<operands>& strided, const Body& body) {
+void for_each_piece(const Strided<operands>& strided, Pieces pieces, const Body& body) {
   const int row_dimension = strided.rank - 2, column_dimension = strided.rank - 1;
   const Size rows = strided.extents[row_dimension], columns = strided.extents[column_dimension];
-  const Size piece_columns = std::min<Size>(columns, 4096);
+  const Size piece_columns = std::min<Size>(columns, pieces == Pieces::squares ? 128 : 4096);
   const Size piece_rows = std::min(rows, std::max<Size>(1, 16 * 1024 / piece_columns));
   const Size pieces_down = (rows + piece_rows - 1) / piece_rows;
   const Size pieces_across = (columns + piece_columns - 1) / piece_columns;

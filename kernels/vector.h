@@ -72,7 +72,7 @@ inline T max_of_lanes(Vector<T> v) {
 // (Cephes' coefficients) and n added to the exponent bits. Results below 1e-38 become about 1e-38; overflow is the caller's
 // to avoid (softmax subtracts the maximum first). NaN stays NaN.
 inline Vector<float> exp(Vector<float> x) {
-  typedef std::int32_t Integers __attribute__((vector_size(vector_bytes)));
+  typedef std::uint32_t Integers __attribute__((vector_size(vector_bytes)));
   const Vector<float> lowest = Vector<float>{} - 87.0f;
   const Vector<float> highest = Vector<float>{} + 88.0f;
   x = x < lowest ? lowest : x;
@@ -95,15 +95,15 @@ inline Vector<double> exp(Vector<double> x) {
   return x;
 }
 
-// e^x for x <= 0, exactly 0 where x is -infinity or so small that the result leaves float32's range: masked positions have
-// probability 0, not nearly 0.
+// e^x for x <= 0, exactly 0 where x is -infinity or so small that the result leaves float32's range: masked positions
+// have probability 0, not nearly 0.
 inline Vector<float> exp_or_zero(Vector<float> x) {
   return x < Vector<float>{} - 87.0f ? Vector<float>{} : exp(x);
 }
 inline Vector<double> exp_or_zero(Vector<double> x) { return exp(x); }
 
-// The probability that a standard normal number is below x, within 1e-7. Abramowitz and Stegun 1964, 7.1.26, for the tail
-// beyond |x|; the side below 0 is that tail itself, so it keeps its relative precision.
+// The probability that a standard normal number is below x, within 1e-7. Abramowitz and Stegun 1964, 7.1.26, for the
+// tail beyond |x|; the side below 0 is that tail itself, so it keeps its relative precision.
 inline Vector<float> normal_distribution(Vector<float> x) {
   const Vector<float> magnitude = x < Vector<float>{} ? -x : x;
   const Vector<float> t = 1.0f / (1.0f + 0.231641888f * magnitude);  // 0.3275911 / sqrt(2)

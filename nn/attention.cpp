@@ -28,8 +28,8 @@ KeysValues Attention::keys_values(const Variable& source) const {
 Variable Attention::queries(const Variable& x) const { return split_heads(query(x), mode.heads); }
 
 Variable Attention::attend(const Variable& x, const KeysValues& keys_values, const Mask& mask) const {
-  const Variable heads = attention(queries(x), keys_values.key, keys_values.value, mask);                // [B, T, H, D]
-  return output(reshape(heads, x.shape()));                                                              // [B, T, C]
+  const Variable heads = attention(queries(x), keys_values.key, keys_values.value, mask);  // [B, T, H, D]
+  return output(reshape(heads, x.shape()));                                                // [B, T, C]
 }
 
 void Attention::visit(const std::string& prefix, const ParameterVisitor& visitor) const {

@@ -28,10 +28,10 @@ struct Attention {
   Variable operator()(const Variable& x, const Variable& source, const Mask& mask) const;
 
   // The two halves of it, for decoding: keys and values are projected once and kept.
-  KeysValues keys_values(const Variable& source) const;                                                 // [B, S, G, D]
-  Variable attend(const Variable& x, const KeysValues& keys_values, const Mask& mask) const;            // [B, T, C]
+  KeysValues keys_values(const Variable& source) const;                                       // [B, S, G, D]
+  Variable attend(const Variable& x, const KeysValues& keys_values, const Mask& mask) const;  // [B, T, C]
 
-  Variable queries(const Variable& x) const;                                                            // [B, T, H, D]
+  Variable queries(const Variable& x) const;  // [B, T, H, D]
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
@@ -41,16 +41,16 @@ class KeyValueCache {
   KeyValueCache() = default;
   KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options);
 
-  Size length() const { return length_; }       // positions held
+  Size length() const { return length_; }  // positions held
   Size bytes() const { return key_.bytes() + value_.bytes(); }
 
   // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
   void append(const KeysValues& next);
 
-  KeysValues keys_values() const;               // all positions so far, as views                        [B, length, G, D]
+  KeysValues keys_values() const;  // all positions so far, as views                        [B, length, G, D]
 
   // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered.
-  void select(const Tensor& sentences);         // int32 [new B]
+  void select(const Tensor& sentences);  // int32 [new B]
 
  private:
   Tensor key_;

@@ -38,7 +38,8 @@ struct AttentionSites {
   AttentionMode decoder_self;
   AttentionMode cross;
 
-  AttentionSites(AttentionMode everywhere) : AttentionSites(everywhere, everywhere, everywhere) {}  // NOLINT: meant to convert
+  AttentionSites(AttentionMode everywhere)
+      : AttentionSites(everywhere, everywhere, everywhere) {}  // NOLINT: meant to convert
   AttentionSites(AttentionMode encoder_self_, AttentionMode decoder_self_, AttentionMode cross_)
       : encoder_self(encoder_self_), decoder_self(decoder_self_), cross(cross_) {}
   friend bool operator==(const AttentionSites&, const AttentionSites&) = default;

@@ -101,11 +101,12 @@ Batch make_batch(std::span<const EncodedPair> pairs, std::span<const Size> membe
     outputs.insert(outputs.end(), longest - (pair.target.size() - 1), -1);
     target_tokens += static_cast<Size>(pair.target.size()) - 1;
   }
-  return {pad(sources, device), pad(inputs, device).tokens, from_values(outputs, {static_cast<Size>(outputs.size())}, device),
-          target_tokens};
+  return {pad(sources, device), pad(inputs, device).tokens,
+          from_values(outputs, {static_cast<Size>(outputs.size())}, device), target_tokens};
 }
 
-std::vector<std::vector<Size>> plan_epoch(const EncodedCorpus& corpus, Size tokens_per_batch, std::uint64_t seed, Size epoch) {
+std::vector<std::vector<Size>> plan_epoch(const EncodedCorpus& corpus, Size tokens_per_batch, std::uint64_t seed,
+                                          Size epoch) {
   Generator generator(seed, static_cast<std::uint64_t>(epoch));
   std::vector<Size> order = all_indices(corpus);
   generator.shuffle(order);  // so that pairs of equal length meet other ones each epoch

@@ -46,7 +46,8 @@ Batch make_batch(std::span<const EncodedPair> pairs, std::span<const Size> membe
 // How an epoch is cut into batches: pairs of similar length together, as many as fit into tokens_per_batch when padded
 // (sentences times the longest side), in random order. Depends on nothing but the corpus and these numbers, so that a resumed
 // run sees the same batches. A pair that alone exceeds the limit gets a batch of its own.
-std::vector<std::vector<Size>> plan_epoch(const EncodedCorpus& corpus, Size tokens_per_batch, std::uint64_t seed, Size epoch);
+std::vector<std::vector<Size>> plan_epoch(const EncodedCorpus& corpus, Size tokens_per_batch, std::uint64_t seed,
+                                          Size epoch);
 
 // The same by length only, in order: for validation.
 std::vector<std::vector<Size>> plan_in_order(const EncodedCorpus& corpus, Size tokens_per_batch);

@@ -24,7 +24,7 @@ struct Search {
   std::size_t sentence;
   Size limit;
   std::vector<Hypothesis> live = {Hypothesis{}};
-  Hypothesis best = {};    // finished
+  Hypothesis best = {};  // finished
   double best_score = -std::numeric_limits<double>::infinity();
   Size finished = 0;
 };
@@ -34,7 +34,8 @@ double score(double log_probability, Size length, double alpha) {
 }
 
 // The `count` likeliest continuations of all live hypotheses, the best first; of equal ones, the smaller row and token.
-std::vector<Candidate> best_candidates(const Search& search, const float* log_probabilities, Size vocabulary, std::size_t count) {
+std::vector<Candidate> best_candidates(const Search& search, const float* log_probabilities, Size vocabulary,
+                                       std::size_t count) {
   const auto better = [](const Candidate& a, const Candidate& b) {
     if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
     return std::make_pair(a.parent, a.token) < std::make_pair(b.parent, b.token);
@@ -69,7 +70,8 @@ void finish(Search& search, Hypothesis hypothesis, double alpha) {
 
 // Replaces the live hypotheses by their best continuations; returns the row within the sentence each one came from.
 // Ends the search (no live hypotheses left) when nothing can become better than what is finished.
-std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary, const DecodingOptions& options) {
+std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary,
+                                 const DecodingOptions& options) {
   const auto beam = static_cast<std::size_t>(options.beam);
   std::vector<Hypothesis> next;
   std::vector<std::size_t> parents;
@@ -99,7 +101,8 @@ std::vector<std::size_t> advance(Search& search, const float* log_probabilities,
 
 }  // namespace
 
-std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<TokenIds>& sources, const DecodingOptions& options) {
+std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<TokenIds>& sources,
+                                  const DecodingOptions& options) {
   std::vector<TokenIds> targets(sources.size());
   if (sources.empty()) return targets;
   const NoGradient no_gradient;
@@ -120,7 +123,7 @@ std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<To
       for (const Hypothesis& hypothesis : search.live)
         tokens.push_back(hypothesis.tokens.empty() ? begin_id : hypothesis.tokens.back());
     const Tensor logits = model.step(from_values(tokens, {static_cast<Size>(tokens.size())}, device), state);
-    const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);                     // [rows, V]
+    const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);  // [rows, V]
 
     std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
     Size row = 0;

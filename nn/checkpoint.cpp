@@ -25,10 +25,11 @@ void write(const std::filesystem::path& path, const NamedTensors& tensors, const
   for (const auto& [name, tensor] : tensors) {
     const Tensor whole = tensor.to(Device::cpu).contiguous();
     kept_alive.push_back(whole);
-    const auto bytes = std::span(reinterpret_cast<const std::byte*>(
-                                     whole.type() == ElementType::float64 ? static_cast<const void*>(whole.data<double>())
-                                                                          : static_cast<const void*>(whole.data<float>())),
-                                 static_cast<std::size_t>(whole.bytes()));
+    const auto bytes =
+        std::span(reinterpret_cast<const std::byte*>(whole.type() == ElementType::float64
+                                                         ? static_cast<const void*>(whole.data<double>())
+                                                         : static_cast<const void*>(whole.data<float>())),
+                  static_cast<std::size_t>(whole.bytes()));
     stored.push_back({name, whole.type(), {whole.shape().begin(), whole.shape().end()}, bytes});
   }
   write_safetensors(path, stored, metadata);
@@ -49,8 +50,8 @@ void copy_stored(const SafetensorsFile& file, const std::string& who, const std:
   if (stored == nullptr) fail(who, ": holds no tensor ", name, ", which a model of its configuration has");
   const Tensor tensor = tensor_of(*stored);
   if (!(tensor.shape() == to.shape()) || tensor.type() != to.type())
-    fail(who, ": tensor ", name, " is ", tensor.shape(), " ", headshare::name(tensor.type()), ", its configuration says ",
-         to.shape(), " ", headshare::name(to.type()));
+    fail(who, ": tensor ", name, " is ", tensor.shape(), " ", headshare::name(tensor.type()),
+         ", its configuration says ", to.shape(), " ", headshare::name(to.type()));
   to.copy_from(tensor.to(to.device()));
 }
 
@@ -66,8 +67,12 @@ TransformerConfig plausible_config(const SafetensorsFile& file, const std::strin
   const StoredTensor* table = file.find(prefix + "embedding");
   if (table == nullptr || table->shape != std::vector<Size>{config.vocabulary, config.d_model})
     fail(who, ": its tensor ", prefix, "embedding does not have the shape [vocabulary, d_model] of its configuration");
-  const Size held = static_cast<Size>(file.tensors().size());
-  if (config.layers > held) fail(who, ": its configuration says ", config.layers, " layers, it holds ", held, " tensors");
+  const std::string last_layer = text(prefix, "encoder.", config.layers - 1, ".feed_forward.inner.weight");
+  if (file.find(last_layer) == nullptr)
+    fail(who, ": its configuration says ", config.layers, " layers, it holds no tensor ", last_layer);
+  const StoredTensor* positions = file.find(prefix + "positions");
+  if (positions != nullptr && positions->shape != std::vector<Size>{config.max_length, config.d_model})
+    fail(who, ": its tensor ", prefix, "positions does not have the shape [max_length, d_model] of its configuration");
   const StoredTensor* inner = file.find(prefix + "encoder.0.feed_forward.inner.weight");
   if (inner == nullptr || inner->shape != std::vector<Size>{config.d_model, config.d_ff})
     fail(who, ": its feed-forward layers do not have the d_ff of its configuration");
@@ -78,6 +83,8 @@ LoadedModel load(const std::filesystem::path& path, const std::string& prefix, D
   const SafetensorsFile file = read_safetensors(path);
   const std::string who = path.string();
   const ElementType type = file.tensors().empty() ? ElementType::float32 : file.tensors()[0].type;
+  if (type != ElementType::float32 && type != ElementType::float64)
+    fail(who, ": its parameters are ", headshare::name(type), ", needed float32 or float64");
   LoadedModel loaded{Transformer(plausible_config(file, who, prefix), 0, {type, device}), file.metadata()};
   std::size_t expected = 0;
   loaded.model.visit([&](const std::string& name, const Parameter& parameter) {
@@ -114,7 +121,9 @@ void save_training(const std::filesystem::path& path, const Trainer& trainer, co
   write(path, tensors, merged(metadata, to_metadata(trainer.state)));
 }
 
-LoadedModel load_training_model(const std::filesystem::path& path, Device device) { return load(path, weight_group, device); }
+LoadedModel load_training_model(const std::filesystem::path& path, Device device) {
+  return load(path, weight_group, device);
+}
 
 void load_training_state(const std::filesystem::path& path, Trainer& trainer) {
   const SafetensorsFile file = read_safetensors(path);
@@ -131,13 +140,11 @@ LoadedModel mean_of_models(const std::vector<std::filesystem::path>& paths) {
   const NamedTensors sums = parameters_of(result.model);
   for (std::size_t i = 1; i < paths.size(); ++i) {
     const LoadedModel next = load_model(paths[i]);
+    if (to_metadata(next.model.config()) != to_metadata(result.model.config()) ||
+        next.model.options().type != result.model.options().type)
+      fail("average: ", paths[i].string(), " is not a checkpoint of the same model as ", paths[0].string());
     const NamedTensors values = parameters_of(next.model);
-    for (const auto& [name, sum] : sums) {
-      const auto value = values.find(name);
-      if (value == values.end() || !(value->second.shape() == sum.shape()))
-        fail("average: ", paths[i].string(), " is not a checkpoint of the same model as ", paths[0].string());
-      accumulate(value->second, sum);
-    }
+    for (const auto& [name, sum] : sums) accumulate(values.at(name), sum);
   }
   for (const auto& [name, sum] : sums) sum.copy_from(affine(sum, 1.0 / static_cast<double>(paths.size()), 0));
   return result;
@@ -153,7 +160,10 @@ void convert_training(const std::filesystem::path& from, const std::filesystem::
       if (stored.name.starts_with(group)) moments[stored.name.substr(group.size())] = tensor_of(stored);
     for (const auto& [name, moment] : convert_moments(moments, before, after)) tensors[group + name] = moment;
   }
-  write(to, tensors, merged(merged(file.metadata(), extra), to_metadata(after.config())));
+  Metadata metadata = file.metadata();
+  std::erase_if(metadata,
+                [](const auto& entry) { return entry.first.starts_with("model."); });  // the old configuration
+  write(to, tensors, merged(merged(metadata, extra), to_metadata(after.config())));
 }
 
 }  // namespace headshare

@@ -10,7 +10,9 @@ namespace {
 std::map<std::string, Size> kv_heads_by_parameter(const Transformer& model) {
   std::map<std::string, Size> heads;
   const auto add = [&](const std::string& prefix, const Attention& attention) {
-    const ParameterVisitor note = [&](const std::string& name, const Parameter&) { heads[name] = attention.mode.kv_heads; };
+    const ParameterVisitor note = [&](const std::string& name, const Parameter&) {
+      heads[name] = attention.mode.kv_heads;
+    };
     attention.key.visit(prefix + ".key", note);
     attention.value.visit(prefix + ".value", note);
   };
@@ -26,7 +28,8 @@ void check_convertible(const char* site, const AttentionMode& from, const Attent
   if (from.heads != to.heads)
     fail("convert: ", site, " has ", from.heads, " query heads and must keep them, not get ", to.heads);
   if (to.kv_heads < 1 || from.kv_heads % to.kv_heads != 0)
-    fail("convert: ", site, " has ", from.kv_heads, " key/value heads, which cannot be pooled into ", to.kv_heads, " evenly");
+    fail("convert: ", site, " has ", from.kv_heads, " key/value heads, which cannot be pooled into ", to.kv_heads,
+         " evenly");
 }
 
 }  // namespace
@@ -51,7 +54,8 @@ Tensor pool_heads(const Tensor& columns, Size from, Size to, HeadPooling pooling
   return (pooling == HeadPooling::sum ? sum(grouped, 2) : mean(grouped, 2)).reshape(shape);
 }
 
-Transformer convert_attention(const Transformer& model, const AttentionSites& attention, Pooling pooling, std::uint64_t seed) {
+Transformer convert_attention(const Transformer& model, const AttentionSites& attention, Pooling pooling,
+                              std::uint64_t seed) {
   TransformerConfig config = model.config();
   for (Size layer = 0; layer < config.layers; ++layer) {
     const AttentionSites& from = config.sites(layer);
@@ -63,7 +67,8 @@ Transformer convert_attention(const Transformer& model, const AttentionSites& at
   config.attention_per_layer.clear();
   Transformer converted(config, seed, model.options());
 
-  const std::map<std::string, Size> heads_before = kv_heads_by_parameter(model), heads_after = kv_heads_by_parameter(converted);
+  const std::map<std::string, Size> heads_before = kv_heads_by_parameter(model),
+                                    heads_after = kv_heads_by_parameter(converted);
   std::map<std::string, Tensor> source;
   model.visit([&](const std::string& name, const Parameter& parameter) { source[name] = parameter.value(); });
   converted.visit([&](const std::string& name, const Parameter& parameter) {

@@ -42,11 +42,12 @@ std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<
   std::vector<bool> finished(sources.size(), false);  // by row
 
   for (Size step = 0; step < limit && !sentence.empty(); ++step) {
-    const Tensor logits = model.step(tokens_of(tokens, model.options().device), state);                   // [B, V]
+    const Tensor logits = model.step(tokens_of(tokens, model.options().device), state);  // [B, V]
     tokens = argmax(logits).to_vector<std::int32_t>();
     for (std::size_t row = 0; row < sentence.size(); ++row) {
       const std::size_t s = sentence[row];
-      if (tokens[row] == end_id || step >= step_limit(model, static_cast<Size>(sources[s].size()))) finished[row] = true;
+      if (tokens[row] == end_id || step >= step_limit(model, static_cast<Size>(sources[s].size())))
+        finished[row] = true;
       if (!finished[row]) targets[s].push_back(tokens[row]);
     }
     // Finished sentences leave the batch. Moving the caches of those that stay costs a copy: wait until a quarter is done.
@@ -88,7 +89,8 @@ std::vector<std::string> translate(const Transformer& model, const Tokenizer& to
     const std::size_t end = std::min(order.size(), begin + batch_size);
     std::vector<TokenIds> batch;
     for (std::size_t i = begin; i < end; ++i) batch.push_back(sources[order[i]]);
-    const std::vector<TokenIds> targets = options.beam == 1 ? decode_greedy(model, batch) : decode_beam(model, batch, options);
+    const std::vector<TokenIds> targets =
+        options.beam == 1 ? decode_greedy(model, batch) : decode_beam(model, batch, options);
     for (std::size_t i = begin; i < end; ++i) translations[order[i]] = tokenizer.decode(targets[i - begin]);
   }
   return translations;
@@ -99,8 +101,10 @@ std::vector<Tensor> cross_attention_weights(const Transformer& model, const Toke
   auto [state, limit] = encode_for_decoding(model, {source});
   TokenIds input = {begin_id};
   input.insert(input.end(), target.begin(), target.end());
-  if (static_cast<Size>(input.size()) > model.config().max_length) fail("attention: the target is longer than the model's positions");
-  return model.cross_attention_weights(tokens_of(input, model.options().device).reshape({1, static_cast<Size>(input.size())}), state);
+  if (static_cast<Size>(input.size()) > model.config().max_length)
+    fail("attention: the target is longer than the model's positions");
+  return model.cross_attention_weights(
+      tokens_of(input, model.options().device).reshape({1, static_cast<Size>(input.size())}), state);
 }
 
 DecodingSpeed measure_decoding(const Transformer& model, const DecodingMeasurement& measurement) {
@@ -123,7 +127,8 @@ DecodingSpeed measure_decoding(const Transformer& model, const DecodingMeasureme
     Tensor tokens = full({measurement.batch}, begin_id, {ElementType::int32, model.options().device});
     const auto start = std::chrono::steady_clock::now();
     for (Size step = 0; step < measurement.target_length; ++step) tokens = argmax(model.step(tokens, state));
-    if (repetition >= 0) seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    if (repetition >= 0)
+      seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds.at(seconds.size() / 2);

@@ -9,9 +9,9 @@
 namespace headshare {
 
 struct DecodingOptions {
-  Size beam = 1;                 // hypotheses kept per sentence; 1 is greedy decoding
-  double length_penalty = 0.6;   // alpha: hypotheses compete by log p / ((5 + length) / 6)^alpha (Wu et al. 2016, 7)
-  Size batch = 64;               // sentences decoded side by side
+  Size beam = 1;                // hypotheses kept per sentence; 1 is greedy decoding
+  double length_penalty = 0.6;  // alpha: hypotheses compete by log p / ((5 + length) / 6)^alpha (Wu et al. 2016, 7)
+  Size batch = 64;              // sentences decoded side by side
 };
 
 using TokenIds = std::vector<std::int32_t>;
@@ -33,15 +33,15 @@ std::vector<std::string> translate(const Transformer& model, const Tokenizer& to
 std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target);
 
 struct DecodingSpeed {
-  double tokens_per_second;      // over all sentences of the batch
+  double tokens_per_second;  // over all sentences of the batch
   double seconds_per_step;
-  Size cache_bytes;              // of the whole batch, self and cross
+  Size cache_bytes;  // of the whole batch, self and cross
 };
 struct DecodingMeasurement {
   Size batch = 64;
   Size source_length = 32;
-  Size target_length = 32;       // steps; sentences never end early, so that every run does the same work
-  Size repetitions = 3;          // the median counts
+  Size target_length = 32;  // steps; sentences never end early, so that every run does the same work
+  Size repetitions = 3;     // the median counts
 };
 // Greedy decoding of random sentences; the encoder is not part of the time.
 DecodingSpeed measure_decoding(const Transformer& model, const DecodingMeasurement& measurement);

@@ -12,7 +12,9 @@ constexpr double layer_norm_epsilon = 1e-5;
 Linear::Linear(Size in, Size out, Generator& generator, TensorOptions options)
     : weight(glorot_uniform(in, out, generator, options)), bias(zeros({out}, options)) {}
 
-Variable Linear::operator()(const Variable& x, Activation activation) const { return linear(x, weight, bias, activation); }
+Variable Linear::operator()(const Variable& x, Activation activation) const {
+  return linear(x, weight, bias, activation);
+}
 
 void Linear::visit(const std::string& prefix, const ParameterVisitor& visitor) const {
   visitor(prefix + ".weight", weight);

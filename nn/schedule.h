@@ -11,9 +11,9 @@ namespace headshare {
 // al. 2017, 5.3, with the peak given directly), and, where decay_steps > 0, from step decay_after on linearly to 0.
 struct Schedule {
   double peak = 1e-3;
-  Size warmup = 1000;     // steps
-  Size decay_after = 0;   // last step before the decay
-  Size decay_steps = 0;   // length of the decay; 0: none
+  Size warmup = 1000;    // steps
+  Size decay_after = 0;  // last step before the decay
+  Size decay_steps = 0;  // length of the decay; 0: none
 
   double learning_rate(Size step) const {
     if (decay_steps > 0 && step > decay_after) {

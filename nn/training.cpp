@@ -47,7 +47,8 @@ auto write_to(Metadata& metadata) {
 auto read_from(const Metadata& metadata) {
   return [&metadata](const char* name, auto& value) {
     const auto found = metadata.find(name);
-    if (found == metadata.end()) fail("checkpoint: ", name, " is missing; it was not written by a training run of this program");
+    if (found == metadata.end())
+      fail("checkpoint: ", name, " is missing; it was not written by a training run of this program");
     value = parse_number<std::remove_reference_t<decltype(value)>>(found->second, text("checkpoint: ", name));
   };
 }
@@ -75,13 +76,17 @@ Metadata to_metadata(const TrainingState& state) {
 TrainingState training_state(const Metadata& metadata) {
   TrainingState state;
   visit_state(state, read_from(metadata));
+  visit_state(state, [](const char* name, const auto& value) {  // a negative batch would be an index outside the plan
+    if (!(value >= 0)) fail("checkpoint: ", name, " is ", value, ", needed at least 0");
+  });
   return state;
 }
 
 Trainer::Trainer(const Transformer& model, const EncodedCorpus& corpus, const Recipe& recipe)
     : model_(model), corpus_(corpus), recipe_(recipe), optimizer_(model, recipe.adam) {
   if (corpus.pairs.empty())
-    fail("train: no sentence pair to train on", corpus.too_long > 0 ? "; all are longer than the model's max_length" : "");
+    fail("train: no sentence pair to train on",
+         corpus.too_long > 0 ? "; all are longer than the model's max_length" : "");
   if (recipe.accumulate < 1 || recipe.tokens_per_batch < 1)
     fail("train: accumulate and tokens_per_batch must be at least 1");
 }
@@ -100,10 +105,10 @@ const std::vector<Size>& Trainer::next_batch() {
 }
 
 BatchLoss batch_loss(const Transformer& model, const Batch& batch, double label_smoothing, Dropout& dropout) {
-  const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, dropout);               // [B, S, C]
-  const Variable x = model.decode(batch.target_input, memory, batch.source.lengths, dropout);             // [B, T, C]
+  const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, dropout);    // [B, S, C]
+  const Variable x = model.decode(batch.target_input, memory, batch.source.lengths, dropout);  // [B, T, C]
   const Size rows = batch.target_output.count();
-  const Variable logits = model.logits(reshape(x, {rows, model.config().d_model}));                       // [B T, V]
+  const Variable logits = model.logits(reshape(x, {rows, model.config().d_model}));  // [B T, V]
   const CrossEntropyLoss loss = cross_entropy(logits, batch.target_output, label_smoothing);
   return {loss.loss, loss.nll};
 }

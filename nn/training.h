@@ -13,25 +13,25 @@ namespace headshare {
 
 // Everything that decides the numbers of a training run, apart from the model and the data.
 struct Recipe {
-  Size steps = 2000;               // updates
-  Size tokens_per_batch = 4096;    // padded tokens of the longer side; see plan_epoch
-  Size accumulate = 1;             // batches whose gradients make one update
+  Size steps = 2000;             // updates
+  Size tokens_per_batch = 4096;  // padded tokens of the longer side; see plan_epoch
+  Size accumulate = 1;           // batches whose gradients make one update
   double label_smoothing = 0.1;
-  double clip = 1.0;               // largest global gradient norm (of the mean loss per token); 0: no limit
+  double clip = 1.0;  // largest global gradient norm (of the mean loss per token); 0: no limit
   Schedule schedule = {};
   AdamOptions adam = {};
-  std::uint64_t seed = 1;          // order of batches and dropout masks
+  std::uint64_t seed = 1;  // order of batches and dropout masks
 };
 std::map<std::string, std::string> to_metadata(const Recipe& recipe);
 Recipe recipe(const std::map<std::string, std::string>& metadata);
 
 // Where a run stands. With the weights and the optimizer's moments this is all that is needed to go on as if never stopped.
 struct TrainingState {
-  Size step = 0;                   // updates done
+  Size step = 0;  // updates done
   Size epoch = 0;
-  Size batch = 0;                  // next batch of the epoch
-  Size target_tokens = 0;          // seen so far, padding not counted
-  double seconds = 0;              // spent training
+  Size batch = 0;                                             // next batch of the epoch
+  Size target_tokens = 0;                                     // seen so far, padding not counted
+  double seconds = 0;                                         // spent training
   double best_nll = std::numeric_limits<double>::infinity();  // of the validations so far
   Size validations_without_gain = 0;
 };
@@ -39,9 +39,9 @@ std::map<std::string, std::string> to_metadata(const TrainingState& state);
 TrainingState training_state(const std::map<std::string, std::string>& metadata);
 
 struct StepReport {
-  double loss;                     // label-smoothed, mean per target token
-  double nll;                      // unsmoothed, mean per target token
-  double gradient_norm;            // before clipping
+  double loss;           // label-smoothed, mean per target token
+  double nll;            // unsmoothed, mean per target token
+  double gradient_norm;  // before clipping
   double learning_rate;
   Size target_tokens;
 };
@@ -73,8 +73,8 @@ class Trainer {
 
 // Forward pass and loss of one batch: the sum over its target tokens.
 struct BatchLoss {
-  Variable loss;                   // smoothed, rank 0
-  double nll;                      // unsmoothed
+  Variable loss;  // smoothed, rank 0
+  double nll;     // unsmoothed
 };
 BatchLoss batch_loss(const Transformer& model, const Batch& batch, double label_smoothing, Dropout& dropout);
 

@@ -49,7 +49,8 @@ void DecoderState::select(const Tensor& sentences) {
   source_lengths = gather_rows(source_lengths, sentences);
 }
 
-Transformer::Transformer(const TransformerConfig& config, std::uint64_t seed, TensorOptions options) : config_(checked(config)) {
+Transformer::Transformer(const TransformerConfig& config, std::uint64_t seed, TensorOptions options)
+    : config_(checked(config)) {
   Generator generator(seed);
   const Size C = config_.d_model;
   const double deviation = 1 / std::sqrt(static_cast<double>(C));  // so that the logits, products with it, start near 1
@@ -82,8 +83,10 @@ Variable Transformer::sublayer(const LayerNormalization& norm, const Variable& x
   return norm(dropout(function(x)), x);
 }
 
-Variable Transformer::encoder_layer(const EncoderLayer& layer, const Variable& x, const Mask& mask, Dropout& dropout) const {
-  const Variable y = sublayer(layer.self_norm, x, dropout, [&](const Variable& in) { return layer.self(in, in, mask); });
+Variable Transformer::encoder_layer(const EncoderLayer& layer, const Variable& x, const Mask& mask,
+                                    Dropout& dropout) const {
+  const Variable y =
+      sublayer(layer.self_norm, x, dropout, [&](const Variable& in) { return layer.self(in, in, mask); });
   return sublayer(layer.feed_forward_norm, y, dropout, layer.feed_forward);
 }
 
@@ -100,7 +103,7 @@ Variable Transformer::decoder_layer(const DecoderLayer& layer, const Variable& x
 
 Variable Transformer::encode(const Tensor& source, const Tensor& source_lengths, Dropout& dropout) const {
   const Mask mask{source_lengths, any_order};
-  Variable x = dropout(embed(source, 0));                                                                 // [B, S, C]
+  Variable x = dropout(embed(source, 0));  // [B, S, C]
   for (const EncoderLayer& layer : encoder_) x = encoder_layer(layer, x, mask, dropout);
   return final_norms_.empty() ? x : final_norms_[0](x);
 }
@@ -109,7 +112,7 @@ Variable Transformer::decode(const Tensor& target, const Variable& memory, const
                              Dropout& dropout) const {
   const Mask self_mask{{}, causal};
   const Mask cross_mask{source_lengths, any_order};
-  Variable x = dropout(embed(target, 0));                                                                 // [B, T, C]
+  Variable x = dropout(embed(target, 0));  // [B, T, C]
   for (const DecoderLayer& layer : decoder_) {
     const auto self = [&](const Variable& in) { return layer.self.keys_values(in); };
     x = decoder_layer(layer, x, self, layer.cross.keys_values(memory), self_mask, cross_mask, dropout);
@@ -141,7 +144,7 @@ Tensor Transformer::step(const Tensor& tokens, DecoderState& state) const {
   Dropout dropout = Dropout::none();
   const Mask self_mask{{}, causal};
   const Mask cross_mask{state.source_lengths, any_order};
-  Variable x = embed(tokens.reshape({tokens.count(), 1}), state.length);                                  // [B, 1, C]
+  Variable x = embed(tokens.reshape({tokens.count(), 1}), state.length);  // [B, 1, C]
   for (std::size_t i = 0; i < decoder_.size(); ++i) {
     const auto self = [&](const Variable& in) {
       state.layers[i].self.append(decoder_[i].self.keys_values(in));
@@ -159,13 +162,14 @@ std::vector<Tensor> Transformer::cross_attention_weights(const Tensor& target, c
   Dropout dropout = Dropout::none();
   const Mask cross_mask{state.source_lengths, any_order};
   std::vector<Tensor> weights;
-  Variable x = embed(target, 0);                                                                          // [1, T, C]
+  Variable x = embed(target, 0);  // [1, T, C]
   for (std::size_t i = 0; i < decoder_.size(); ++i) {
     const DecoderLayer& layer = decoder_[i];
     const KeysValues cross = state.layers[i].cross.keys_values();
     const auto self = [&](const Variable& in) { return layer.self.keys_values(in); };
-    const Variable y = sublayer(layer.self_norm, x, dropout,
-                                [&](const Variable& in) { return layer.self.attend(in, self(in), {{}, causal}); });
+    const Variable y = sublayer(layer.self_norm, x, dropout, [&](const Variable& in) {
+      return layer.self.attend(in, self(in), {{}, causal});
+    });
     const Variable asking = config_.norm == NormPlacement::pre ? layer.cross_norm(y) : y;
     const Tensor layer_weights = attention_weights(layer.cross.queries(asking).value(), cross.key.value(), cross_mask);
     weights.push_back(layer_weights.reshape(layer_weights.shape().without(0)));

@@ -77,18 +77,20 @@ class Transformer {
   Variable encoder_layer(const EncoderLayer& layer, const Variable& x, const Mask& mask, Dropout& dropout) const;
   // `self` and `cross` say which keys and values the two attentions read; with a cache they hold earlier positions too.
   template <class SelfKeysValues>
-  Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const SelfKeysValues& self, const KeysValues& cross,
-                         const Mask& self_mask, const Mask& cross_mask, Dropout& dropout) const;
+  Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const SelfKeysValues& self,
+                         const KeysValues& cross, const Mask& self_mask, const Mask& cross_mask,
+                         Dropout& dropout) const;
   template <class Function>
-  Variable sublayer(const LayerNormalization& norm, const Variable& x, Dropout& dropout, const Function& function) const;
+  Variable sublayer(const LayerNormalization& norm, const Variable& x, Dropout& dropout,
+                    const Function& function) const;
 
   TransformerConfig config_;
-  Parameter table_;                                  // [V, C], embedding and output projection
-  Parameter learned_positions_;                      // [max_length, C], only with Positions::learned
-  Variable fixed_positions_;                         // the same, a constant, with Positions::sinusoidal
+  Parameter table_;              // [V, C], embedding and output projection
+  Parameter learned_positions_;  // [max_length, C], only with Positions::learned
+  Variable fixed_positions_;     // the same, a constant, with Positions::sinusoidal
   std::vector<EncoderLayer> encoder_;
   std::vector<DecoderLayer> decoder_;
-  std::vector<LayerNormalization> final_norms_;      // pre-norm only: encoder's, decoder's
+  std::vector<LayerNormalization> final_norms_;  // pre-norm only: encoder's, decoder's
 };
 
 Size count_parameters(const Transformer& model);

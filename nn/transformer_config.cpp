@@ -35,10 +35,12 @@ AttentionSites parse_sites(const std::string& line) {
   const auto one = [&] {
     AttentionMode mode{};
     char slash = 0;
-    if (!(in >> mode.heads >> slash >> mode.kv_heads) || slash != '/') fail("configuration: attention '", line, "' is not H/G H/G H/G");
+    if (!(in >> mode.heads >> slash >> mode.kv_heads) || slash != '/')
+      fail("configuration: attention '", line, "' is not H/G H/G H/G");
     return mode;
   };
   const AttentionMode encoder_self = one(), decoder_self = one(), cross = one();
+  if (std::string more; in >> more) fail("configuration: attention '", line, "' is not H/G H/G H/G");
   return {encoder_self, decoder_self, cross};
 }
 
@@ -46,15 +48,16 @@ AttentionSites parse_sites(const std::string& line) {
 
 TransformerConfig checked(TransformerConfig config) {
   if (config.d_ff == 0) config.d_ff = 4 * config.d_model;
-  const auto at_least_one = [](const char* field, Size value) {
+  // The upper limits keep a damaged checkpoint from asking for terabytes; a table of positions is made before they are used.
+  const auto at_least_one = [](const char* field, Size value, Size most = 1'000'000) {
     if (value < 1) fail("configuration: ", field, " is ", value, ", needed at least 1");
-    if (value > 1'000'000) fail("configuration: ", field, " is ", value, ", more than this program builds");
+    if (value > most) fail("configuration: ", field, " is ", value, ", more than this program builds");
   };
   at_least_one("vocabulary", config.vocabulary);
   at_least_one("d_model", config.d_model);
   at_least_one("d_ff", config.d_ff);
   at_least_one("layers", config.layers);
-  at_least_one("max_length", config.max_length);
+  at_least_one("max_length", config.max_length, 65'536);
   if (!(config.dropout >= 0 && config.dropout < 1))
     fail("configuration: dropout is ", config.dropout, ", needed at least 0 and below 1");
   if (!config.attention_per_layer.empty() && static_cast<Size>(config.attention_per_layer.size()) != config.layers)
@@ -88,7 +91,8 @@ std::map<std::string, std::string> to_metadata(const TransformerConfig& config) 
 TransformerConfig transformer_config(const std::map<std::string, std::string>& metadata) {
   const auto field = [&](const std::string& name) -> const std::string& {
     const auto found = metadata.find("model." + name);
-    if (found == metadata.end()) fail("configuration: model.", name, " is missing; is this a checkpoint of this program?");
+    if (found == metadata.end())
+      fail("configuration: model.", name, " is missing; is this a checkpoint of this program?");
     return found->second;
   };
   TransformerConfig config;
@@ -104,6 +108,10 @@ TransformerConfig transformer_config(const std::map<std::string, std::string>& m
   config.dropout = parse_number<double>(field("dropout"), "configuration: dropout");
   for (Size i = 0; metadata.contains(text("model.attention.", i)); ++i)
     config.attention_per_layer.push_back(parse_sites(field(text("attention.", i))));
+  const std::map<std::string, std::string> known = to_metadata(config);
+  for (const auto& [name, value] : metadata)  // a newer version's field may change what the weights mean
+    if (name.starts_with("model.") && !known.contains(name))
+      fail("configuration: ", name, " is not a field this program knows");
   return checked(config);
 }
 

@@ -4,7 +4,8 @@
 
 namespace headshare {
 
-void adam(const AdamStep& step, const Tensor& parameter, const Tensor& gradient, const Tensor& mean, const Tensor& variance) {
+void adam(const AdamStep& step, const Tensor& parameter, const Tensor& gradient, const Tensor& mean,
+          const Tensor& variance) {
   for (const Tensor* other : {&gradient, &mean, &variance}) {
     check_alike("adam", parameter, *other);
     check_shape("adam", "gradient or moment", *other, parameter.shape());

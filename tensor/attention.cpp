@@ -6,7 +6,8 @@ namespace headshare {
 namespace {
 
 kernels::AttentionSizes sizes_of(const Tensor& query, const Tensor& key) {
-  if (query.rank() != 4 || key.rank() != 4) fail("attention: query ", query.shape(), " and key ", key.shape(), ", needed rank 4");
+  if (query.rank() != 4 || key.rank() != 4)
+    fail("attention: query ", query.shape(), " and key ", key.shape(), ", needed rank 4");
   const kernels::AttentionSizes sizes{query.extent(0), query.extent(1), key.extent(1),
                                       query.extent(2), key.extent(2),   query.extent(3)};
   if (key.extent(0) != sizes.batch || key.extent(3) != sizes.head_size)
@@ -48,8 +49,8 @@ AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& 
   return result;
 }
 
-AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key, const Tensor& value,
-                                      const Mask& mask, const AttentionResult& forward) {
+AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key,
+                                      const Tensor& value, const Mask& mask, const AttentionResult& forward) {
   const kernels::AttentionSizes sizes = sizes_of(query, key);
   check_shape("attention_backward", "d_output", d_output, query.shape());
   const Tensor q = readable(query), k = readable(key), v = readable(value), gradient = readable(d_output);

@@ -25,8 +25,8 @@ AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& 
 struct AttentionGradients {
   Tensor d_query, d_key, d_value;
 };
-AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key, const Tensor& value,
-                                      const Mask& mask, const AttentionResult& forward);
+AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key,
+                                      const Tensor& value, const Mask& mask, const AttentionResult& forward);
 
 // The weights themselves, for pictures.                                                              result: [B, H, T, S]
 Tensor attention_weights(const Tensor& query, const Tensor& key, const Mask& mask);

@@ -64,9 +64,15 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   return y;
 }
 
-Tensor relu_backward(const Tensor& y, const Tensor& dy) { return binary<kernels::ReluBackward>("relu_backward", y, dy); }
-Tensor gelu_backward(const Tensor& x, const Tensor& dy) { return binary<kernels::GeluBackward>("gelu_backward", x, dy); }
-Tensor tanh_backward(const Tensor& y, const Tensor& dy) { return binary<kernels::TanhBackward>("tanh_backward", y, dy); }
+Tensor relu_backward(const Tensor& y, const Tensor& dy) {
+  return binary<kernels::ReluBackward>("relu_backward", y, dy);
+}
+Tensor gelu_backward(const Tensor& x, const Tensor& dy) {
+  return binary<kernels::GeluBackward>("gelu_backward", x, dy);
+}
+Tensor tanh_backward(const Tensor& y, const Tensor& dy) {
+  return binary<kernels::TanhBackward>("tanh_backward", y, dy);
+}
 Tensor sigmoid_backward(const Tensor& y, const Tensor& dy) {
   return binary<kernels::SigmoidBackward>("sigmoid_backward", y, dy);
 }

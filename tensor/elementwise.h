@@ -20,7 +20,7 @@ Tensor reciprocal(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 Tensor relu(const Tensor& x);
-Tensor gelu(const Tensor& x);                              // x Phi(x), Phi the normal distribution (Hendrycks, Gimpel 2016)
+Tensor gelu(const Tensor& x);  // x Phi(x), Phi the normal distribution (Hendrycks, Gimpel 2016)
 Tensor affine(const Tensor& x, double scale, double shift);  // scale x + shift
 
 // Gradients that are not products of the above: of the input, given the output y (or the input x) and the output's gradient.

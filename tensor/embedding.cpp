@@ -20,7 +20,8 @@ void check_tokens(const char* who, const Tensor& tokens, Size rows) {
 
 }  // namespace
 
-Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position) {
+Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,
+                 Size first_position) {
   const Tensor index = tokens.contiguous();
   check_tokens("embedding", index, table.extent(0));
   const Size length = index.extent(-1), width = table.extent(1);

@@ -9,7 +9,7 @@ namespace headshare {
 // residual may be undefined: then z is x.                     x, residual, y: [..., n]   gain, bias: [n]   statistics: [...]
 struct LayerNorm {
   Tensor y;
-  Tensor sum;                   // z, which the backward needs
+  Tensor sum;  // z, which the backward needs
   Tensor mean;
   Tensor reciprocal_deviation;  // 1 / sqrt(variance + epsilon)
 };

@@ -22,7 +22,8 @@ void Shape::append(Size extent) {
 Size Shape::count() const {
   Size count = 1;
   for (const Size extent : *this) {
-    if (extent > 0 && count > std::numeric_limits<Size>::max() / 8 / extent) fail("shape: ", *this, " has too many elements");
+    if (extent > 0 && count > std::numeric_limits<Size>::max() / 8 / extent)
+      fail("shape: ", *this, " has too many elements");
     count *= extent;
   }
   return count;

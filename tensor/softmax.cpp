@@ -58,7 +58,8 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double s
   check_shape("cross_entropy", "targets", targets, {logits.extent(0)});
   const Tensor from = logits.contiguous();
   const Shape shape{logits.extent(0)};
-  const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()), Tensor(shape, logits.options())};
+  const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()),
+                            Tensor(shape, logits.options())};
   dispatch_floating("cross_entropy", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::cross_entropy(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
@@ -74,9 +75,9 @@ Tensor cross_entropy_backward(const Tensor& d_loss, const Tensor& logits, const 
   const Tensor d_logits = empty_like(from);
   dispatch_floating("cross_entropy_backward", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::cross_entropy_backward(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
-                                    static_cast<T>(smoothing), log_sum_exp.data<T>(), gradient.data<T>(),
-                                    d_logits.data<T>());
+    kernels::cross_entropy_backward(device, from.extent(0), from.extent(1), from.data<T>(),
+                                    targets.data<std::int32_t>(), static_cast<T>(smoothing), log_sum_exp.data<T>(),
+                                    gradient.data<T>(), d_logits.data<T>());
   });
   return d_logits;
 }

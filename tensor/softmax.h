@@ -6,7 +6,7 @@ namespace headshare {
 
 // y = softmax(x) over the last dimension; -infinity allowed.                                        x, y: [..., n]
 Tensor softmax(const Tensor& x);
-Tensor softmax_backward(const Tensor& dy, const Tensor& y);      // y_i (dy_i - sum_j y_j dy_j)
+Tensor softmax_backward(const Tensor& dy, const Tensor& y);  // y_i (dy_i - sum_j y_j dy_j)
 Tensor log_softmax(const Tensor& x);
 Tensor log_softmax_backward(const Tensor& dy, const Tensor& y);  // dy_i - exp(y_i) sum_j dy_j
 

@@ -85,7 +85,12 @@ Tensor Tensor::clone() const {
 void Tensor::copy_from(const Tensor& source) const {
   check_shape("copy_from", "the source", source, shape_);
   check_alike("copy_from", *this, source);
-  const Tensor from = source.contiguous();
+  for (int i = 0; i < rank(); ++i)
+    if (strides_[i] == 0 && shape_[i] > 1)
+      fail("copy_from: a view of shape ", shape_, " with strides ", strides_,
+           " repeats its elements and cannot be written");
+  // Where both see one storage, writing could change what is still to be read.
+  const Tensor from = same_storage(source) ? source.clone() : source.contiguous();
   dispatch_any("copy_from", *this, [&](auto device, auto zero) {
     using T = decltype(zero);
     const kernels::StridedSizes sizes{rank(), shape_.array(), strides_.array()};

@@ -22,7 +22,7 @@ struct TensorOptions {
 // Element (i, j, ...) lies at offset + i * stride(0) + j * stride(1) + ...
 class Tensor {
  public:
-  Tensor() = default;  // holds nothing; defined() is false
+  Tensor() = default;                                 // holds nothing; defined() is false
   Tensor(const Shape& shape, TensorOptions options);  // contents undefined
 
   bool defined() const { return storage_ != nullptr; }
@@ -55,23 +55,23 @@ class Tensor {
   }
 
   // --- Views ---
-  Tensor reshape(const Shape& shape) const;              // same elements in the same order; copies only if the strides force it
-  Tensor transpose(int a, int b) const;                  // exchanges two dimensions
+  Tensor reshape(const Shape& shape) const;  // same elements in the same order; copies only if the strides force it
+  Tensor transpose(int a, int b) const;      // exchanges two dimensions
   Tensor slice(int dimension, Size begin, Size end) const;  // positions begin .. end-1 of one dimension
-  Tensor broadcast_to(const Shape& shape) const;         // repeats extents of 1 (stride 0); adds dimensions at the front
-  Tensor contiguous() const;                             // itself, or a contiguous copy of a strided view
+  Tensor broadcast_to(const Shape& shape) const;  // repeats extents of 1 (stride 0); adds dimensions at the front
+  Tensor contiguous() const;                      // itself, or a contiguous copy of a strided view
 
   // --- Copies ---
   Tensor clone() const;
   Tensor to(ElementType type) const;
   Tensor to(Device device) const;
-  void copy_from(const Tensor& source) const;            // writes source into this tensor (a view too); shapes must be equal
+  void copy_from(const Tensor& source) const;  // writes source into this tensor (a view too); shapes must be equal
 
   // --- Reading single numbers ---
-  double item() const;                                   // of a tensor with one element
+  double item() const;  // of a tensor with one element
   double at(std::initializer_list<Size> position) const;
   template <class T>
-  std::vector<T> to_vector() const {                     // all elements in order
+  std::vector<T> to_vector() const {  // all elements in order
     const Tensor whole = to(Device::cpu).contiguous();
     const T* first = whole.data<T>();
     return std::vector<T>(first, first + whole.count());
@@ -88,7 +88,7 @@ class Tensor {
   ElementType type_ = ElementType::float32;
 };
 
-Tensor empty_like(const Tensor& x);                      // same shape and type, contents undefined
+Tensor empty_like(const Tensor& x);  // same shape and type, contents undefined
 Tensor zeros(const Shape& shape, TensorOptions options = {});
 Tensor full(const Shape& shape, double value, TensorOptions options = {});
 

@@ -14,17 +14,15 @@
 #include "core/random.h"
 #include "kernels/attention.h"
 
-// What the tests of the attention kernels share: random problems in every memory layout, the definition of attention and of
-// its gradients in plain loops, and running the kernels.
-namespace headshare::attention_test {
-
-using namespace kernels;
+// What the tests of the attention kernels share: random problems in every memory layout, the definition of attention
+// and of its gradients in plain loops, and running the kernels.
+namespace headshare::kernels::attention_test {
 
 using Order = AttentionMask::Order;
 
-// Heads in a vector that ends exactly at the last element used, so that the address sanitizer sees the first step too far.
-// Elements between the heads (strides larger than need be) hold NaN: reading one shows in the result, and writing one is
-// checked.
+// Heads in a vector that ends exactly at the last element used, so that the address sanitizer sees the first step too
+// far. Elements between the heads (strides larger than need be) hold NaN: reading one shows in the result, and writing
+// one is checked.
 template <class T>
 struct Heads {
   Size batch, positions, heads, depth;
@@ -253,4 +251,4 @@ inline std::string describe(const Problem<double>& p) {
               p.lengths.empty() ? "" : " lengths");
 }
 
-}  // namespace headshare::attention_test
+}  // namespace headshare::kernels::attention_test

@@ -4,7 +4,8 @@
 #include "tests/attention_problem.h"
 
 using namespace headshare;
-using namespace headshare::attention_test;
+using namespace headshare::kernels;
+using namespace headshare::kernels::attention_test;
 
 namespace {
 
@@ -38,8 +39,8 @@ void check_backward(const Problem<double>& p) {
   const Heads<float> d_output_rounded = converted<float>(d_output);
   const Gradients<float> simple = plain_backward(rounded, d_output_rounded);
   const Gradients<float> fast = run_backward(rounded, d_output_rounded);
-  // Plain loops can be exact by luck: with one visible key, dP - delta is 0 to the last bit. The kernel takes delta from the
-  // output, and a rounding of a sum over D remains, once for every row that is added up.
+  // Plain loops can be exact by luck: with one visible key, dP - delta is 0 to the last bit. The kernel takes delta
+  // from the output, and a rounding of a sum over D remains, once for every row that is added up.
   const auto rows = static_cast<double>(p.sizes.targets * p.sizes.heads / p.sizes.kv_heads);
   const double rounding = 1e-6 + 3e-7 * std::sqrt(rows * static_cast<double>(p.sizes.head_size));
   const auto check = [&](const Heads<float>& f, const Heads<float>& s, const Heads<double>& e) {

@@ -33,7 +33,7 @@ constexpr DropoutMask tenth{0.1, 0x123456789ABCDEF0u, 0xFEDCBA9876543210u};
 
 }  // namespace
 
-// ---- Embedding ---------------------------------------------------------------------------------------------------------
+// ---- Embedding ------------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("embedding looks up, scales and adds the position", T, float, double) {
   for (const Size width : {1, 7, 33, 97}) {
@@ -87,7 +87,7 @@ TEST_CASE("the backward of embedding refuses a token outside the vocabulary and 
   }));
 }
 
-// ---- Dropout -----------------------------------------------------------------------------------------------------------
+// ---- Dropout --------------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("dropout keeps exactly the elements that the generator says", T, float, double) {
   for (const DropoutMask& mask : {tenth, DropoutMask{0.5, 1, 2}, DropoutMask{0.3, ~std::uint64_t{0}, 1u << 31}}) {
@@ -150,7 +150,7 @@ TEST_CASE("dropout does not depend on the number of threads, and lets no dropped
   for (Size i = 0; i < 1000; ++i) CHECK(std::isnan(y[i]) == kept(i, tenth));
 }
 
-// ---- Adam --------------------------------------------------------------------------------------------------------------
+// ---- Adam -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE_TEMPLATE("several Adam steps follow the algorithm", T, float, double) {
   for (const Size n : {0, 1, 7, 33, 97, 8000, 70001}) {

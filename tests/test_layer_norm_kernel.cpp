@@ -145,7 +145,8 @@ TEST_CASE_TEMPLATE("layer norm may write its results over its inputs", T, float,
 }
 
 TEST_CASE_TEMPLATE("the backward of layer norm follows its definition", T, float, double) {
-  for (const auto [rows, n] : cases) {
+  for (const Case& size : cases) {
+    const Size rows = size.rows, n = size.n;
     const Input<T> in = random_input<T>(rows, n);
     const Result<T> out = layer_norm(in, Residual::with);
     const std::vector<T> dy = random_vector<T>(rows * n, 5);

@@ -20,11 +20,12 @@ namespace {
 
 enum class Layout { rows, columns };  // columns: the matrix is stored transposed
 
-// Exactly as much memory as the matrices have elements, so that the address sanitizer sees every read and write outside.
+// Exactly as much memory as the matrices have elements, so that the address sanitizer sees every read and write
+// outside.
 template <class T>
 std::vector<T> random_numbers(Size n, Generator& generator) {
   std::vector<T> numbers(static_cast<std::size_t>(n));
-  for (T& x : numbers) x = static_cast<T>(generator.normal());
+  for (T& x : numbers) x = static_cast<T>(4 * generator.uniform() - 2);
   return numbers;
 }
 
@@ -100,8 +101,8 @@ double distance(const std::vector<T>& x, const std::vector<double>& y) {
   return largest;
 }
 
-// The truth is the plain product in float64. A float32 result may be off by twice what the plain float32 product is off (or
-// by a few roundings, where that one is exact by luck), a float64 result by roundings.
+// The truth is the plain product in float64. A float32 result may be off by twice what the plain float32 product is off
+// (or by a few roundings, where that one is exact by luck), a float64 result by roundings.
 void check_case(const Case& c, Generator& generator) {
   CAPTURE(c.sizes.batch);
   CAPTURE(c.sizes.m);
@@ -118,7 +119,7 @@ void check_case(const Case& c, Generator& generator) {
   const Results<float> fast = run(c, operands, Which::fast);
   const Results<double> fast_double = run(c, operands_double, Which::fast);
 
-  const double rounding = std::sqrt(static_cast<double>(c.sizes.k) + 1) * std::numeric_limits<float>::epsilon();
+  const double rounding = 4 * std::sqrt(static_cast<double>(c.sizes.k) + 1) * std::numeric_limits<float>::epsilon();
   CHECK(distance(fast.c, truth.c) <= 2 * distance(plain.c, truth.c) + rounding);
   CHECK(distance(fast.before, truth.before) <= 2 * distance(plain.before, truth.before) + rounding);
   const double rounding_double = 1e-13 * (1 + std::sqrt(static_cast<double>(c.sizes.k)));
@@ -169,7 +170,7 @@ TEST_CASE("the product agrees with three plain loops where rows, columns and k a
     for (const Layout a_layout : {Layout::rows, Layout::columns})
       for (const Layout b_layout : {Layout::rows, Layout::columns})
         check_case({{1, m, n, k}, a_layout, b_layout, 1, 1, true, Activation::relu, true}, generator);
-  check_case({{1, 150, 1100, 260}, Layout::rows, Layout::columns}, generator);  // B packed in several parts
+  check_case({{1, 150, 600, 1100}, Layout::rows, Layout::columns}, generator);  // B packed in several parts
 }
 
 TEST_CASE("bias, activation and kept values agree with the plain product in every combination") {
@@ -177,7 +178,8 @@ TEST_CASE("bias, activation and kept values agree with the plain product in ever
   for (const bool bias : {false, true})
     for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu})
       for (const bool keep_before : {false, true})
-        for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{1, 33, 7}, {7, 97, 33}, {33, 65, 300}, {150, 40, 300}})
+        for (const auto& [m, n, k] :
+             {std::tuple<Size, Size, Size>{1, 33, 7}, {7, 97, 33}, {33, 65, 300}, {150, 40, 300}})
           for (const Layout b_layout : {Layout::rows, Layout::columns})
             check_case({{2, m, n, k}, Layout::rows, b_layout, 2, 1, bias, activation, keep_before}, generator);
 }
@@ -214,13 +216,15 @@ TEST_CASE("a product without k is the activated bias, and one without rows, colu
 TEST_CASE("the result has the same bits for one, two and three threads, and inside a parallel region") {
   Generator generator(5);
   const int threads_before = omp_get_max_threads();
-  const std::vector<Case> cases = {
-      {{1, 1, 1000, 257}, Layout::rows, Layout::rows},      {{1, 1, 1000, 257}, Layout::rows, Layout::columns},
-      {{1, 4, 1000, 300}, Layout::columns, Layout::columns}, {{1, 12, 1000, 300}, Layout::rows, Layout::rows},
-      {{1, 33, 500, 300}, Layout::rows, Layout::columns},   {{1, 400, 97, 300}, Layout::columns, Layout::rows},
-      {{1, 500, 300, 257}, Layout::rows, Layout::rows, 1, 1, true, Activation::gelu, true},
-      {{64, 32, 33, 32}, Layout::rows, Layout::columns, 64, 64},
-      {{3, 150, 97, 65}, Layout::rows, Layout::rows, 3, 3}};
+  const std::vector<Case> cases = {{{1, 1, 1000, 257}, Layout::rows, Layout::rows},
+                                   {{1, 1, 1000, 257}, Layout::rows, Layout::columns},
+                                   {{1, 4, 1000, 300}, Layout::columns, Layout::columns},
+                                   {{1, 12, 1000, 300}, Layout::rows, Layout::rows},
+                                   {{1, 33, 500, 300}, Layout::rows, Layout::columns},
+                                   {{1, 400, 97, 300}, Layout::columns, Layout::rows},
+                                   {{1, 500, 300, 257}, Layout::rows, Layout::rows, 1, 1, true, Activation::gelu, true},
+                                   {{64, 32, 33, 32}, Layout::rows, Layout::columns, 64, 64},
+                                   {{3, 150, 97, 65}, Layout::rows, Layout::rows, 3, 3}};
   for (const Case& c : cases) {
     CAPTURE(c.sizes.m);
     CAPTURE(c.sizes.k);

@@ -134,7 +134,7 @@ Date draw_date(Draw& draw) {
 
 Bilingual draw_year(Draw& draw) {
   const Size year = draw.between(1900, 2029);
-  if (draw.chance(50)) return {std::to_string(year), std::to_string(year)};
+  if (draw.chance(25)) return {std::to_string(year), std::to_string(year)};
   return {english_year(year), german_year(year)};
 }
 
@@ -146,9 +146,14 @@ Bilingual draw_place(Draw& draw) {
           german_prepositional(place.german_at, german_noun_phrase(phrase, Case::dative))};
 }
 
-Bilingual draw_direction(Draw& draw) {
+Bilingual draw_direction(Draw& draw, Manner manner) {
   if (draw.chance(20)) return bilingual(draw.pick(fixed_directions));
-  const Place& place = draw.pick(places());
+  const bool is_far = manner == Manner::vehicle;  // nobody takes the train into the kitchen
+  const Place* chosen = nullptr;
+  do {
+    chosen = &draw.pick(places());
+  } while (is_far && chosen->can_be_owned);
+  const Place& place = *chosen;
   const NounPhrase phrase = draw_place_phrase(draw, place);
   return {join({place.english_to, english_noun_phrase(phrase)}),
           german_prepositional(place.german_to, german_noun_phrase(phrase, place.case_to))};

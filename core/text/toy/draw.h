@@ -63,10 +63,11 @@ struct Date {
 Date draw_date(Draw& draw);
 Bilingual draw_year(Draw& draw);  // in digits or in words
 
-Bilingual draw_place(Draw& draw);      // "in the garden" - "im Garten"
-Bilingual draw_direction(Draw& draw);  // "into the garden" - "in den Garten"
+Bilingual draw_place(Draw& draw);                     // "in the garden" - "im Garten"
+Bilingual draw_direction(Draw& draw, Manner manner);  // "into the garden" - "in den Garten"
 
-// "on the table", with German dative for where and accusative for where to. `except` is not the landmark.
+// "on the table", with German dative for where and accusative for where to. `except` is what is there or goes there: it
+// is not the landmark itself, and no furniture is in a box.
 Bilingual draw_spot(Draw& draw, Case grammatical_case, const Noun* except = nullptr);
 
 enum class Length { full, brief };
@@ -83,8 +84,13 @@ struct ClauseWishes {
   Asked asked = Asked::nothing;
 };
 Clause draw_clause(Draw& draw, const ClauseWishes& wishes);
+struct SubjectWishes {
+  Kinds kinds;
+  Size indefinite_percent = 0;
+  Size adjective_percent = 10;
+};
 // `noun` learns which noun the subject has; it stays what it was when the subject is a pronoun.
-Nominal draw_subject(Draw& draw, Kinds kinds, Size indefinite_percent, const Noun*& noun);
+Nominal draw_subject(Draw& draw, const SubjectWishes& wishes, const Noun*& noun);
 Nominal draw_known_subject(Draw& draw, Kinds kinds);        // a pronoun or a definite noun phrase
 void draw_time(Draw& draw, Length length, Clause& clause);  // sets `time` or `frequency`
 

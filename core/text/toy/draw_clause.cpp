@@ -101,7 +101,7 @@ Nominal draw_object(Draw& draw, const Clause& clause, const Noun* subject, Lengt
                           .standing = draw.chance(55) ? Standing::definite : Standing::indefinite,
                           .negation = clause.negation == Negation::none ? Negation::none : Negation::kein,
                           .except = subject,
-                          .adjective_percent = length == Length::full ? 35 : 15};
+                          .adjective_percent = length == Length::full ? 30 : 8};
   const NounPhrase phrase = draw_noun_phrase(draw, wishes);
   if (verb.frame == Frame::transitive) draw.use_pairing(verb.english, phrase.noun->english);
   return nominal(phrase);
@@ -109,12 +109,12 @@ Nominal draw_object(Draw& draw, const Clause& clause, const Noun* subject, Lengt
 
 }  // namespace
 
-Nominal draw_subject(Draw& draw, Kinds kinds, Size indefinite_percent, const Noun*& noun) {
-  if ((kinds & person) != 0 && draw.chance(30)) return nominal(draw.pick(pronouns()));
-  const bool definite = !draw.chance(indefinite_percent);
-  const NounPhrase phrase = draw_noun_phrase(draw, {.kinds = kinds,
+Nominal draw_subject(Draw& draw, const SubjectWishes& wishes, const Noun*& noun) {
+  if ((wishes.kinds & person) != 0 && draw.chance(30)) return nominal(draw.pick(pronouns()));
+  const bool definite = !draw.chance(wishes.indefinite_percent);
+  const NounPhrase phrase = draw_noun_phrase(draw, {.kinds = wishes.kinds,
                                                     .standing = definite ? Standing::definite : Standing::indefinite,
-                                                    .adjective_percent = 15,
+                                                    .adjective_percent = wishes.adjective_percent,
                                                     .plural_percent = definite ? 25 : 50,
                                                     .count_percent = 80});
   noun = phrase.noun;
@@ -123,7 +123,7 @@ Nominal draw_subject(Draw& draw, Kinds kinds, Size indefinite_percent, const Nou
 
 Nominal draw_known_subject(Draw& draw, Kinds kinds) {
   const Noun* noun = nullptr;
-  return draw_subject(draw, kinds, 0, noun);
+  return draw_subject(draw, {.kinds = kinds}, noun);
 }
 
 void draw_time(Draw& draw, Length length, Clause& clause) {
@@ -184,26 +184,30 @@ Clause draw_clause(Draw& draw, const ClauseWishes& wishes) {
 
   const Noun* subject = nullptr;
   // "A man does not sleep" is hard to say well in German: what is denied is denied of somebody known.
-  const Size indefinite_percent = clause.negation == Negation::none ? 15 : 0;
+  const SubjectWishes subject_wishes{.kinds = verb.subjects,
+                                     .indefinite_percent = clause.negation != Negation::none ? 0
+                                                           : full                            ? 15
+                                                                                             : 5,
+                                     .adjective_percent = full ? 12 : 4};
   if (wishes.asked == Asked::subject)
     clause.subject = {"who", "", {"wer", "", ""}};
   else
-    clause.subject = draw_subject(draw, verb.subjects, indefinite_percent, subject);
+    clause.subject = draw_subject(draw, subject_wishes, subject);
   if (clause.negation == Negation::none && !past_is_clear(clause)) clause.tense = Tense::present;
-  if (draw.chance(full ? wishes.time_percent : wishes.time_percent / 2)) draw_time(draw, wishes.length, clause);
+  if (draw.chance(full ? wishes.time_percent : wishes.time_percent / 3)) draw_time(draw, wishes.length, clause);
 
   const bool may_say_where = verb.frame == Frame::intransitive || verb.frame == Frame::transitive;
-  if (may_say_where && draw.chance(full ? wishes.place_percent : wishes.place_percent / 2)) {
+  if (may_say_where && draw.chance(full ? wishes.place_percent : wishes.place_percent / 3)) {
     clause.place = draw_place(draw);
   }
-  if (draw.chance(full ? 30 : 10)) clause.manner = draw_manner(draw, verb.manner, clause.subject);
+  if (draw.chance(full ? 30 : 5)) clause.manner = draw_manner(draw, verb.manner, clause.subject);
 
   switch (verb.frame) {
     case Frame::intransitive:
     case Frame::routine:
       break;
     case Frame::motion:
-      if (wishes.asked != Asked::direction) clause.direction = draw_direction(draw);
+      if (wishes.asked != Asked::direction) clause.direction = draw_direction(draw, verb.manner);
       break;
     case Frame::laying:
       clause.direction = draw_spot(draw, Case::accusative);

@@ -27,7 +27,7 @@ Bilingual bare_date(Draw& draw) {
   const Date date = draw_date(draw);
   const Bilingual rest = date_after_preposition(date.day, date.month);
   const Word& weekday = draw.pick(weekdays());
-  switch (draw.weighted({10, 20, 35, 35})) {
+  switch (draw.weighted({10, 25, 45, 20})) {
     case 0:
       return {english_date(date.day, date.month), german_date(date.day, date.month)};
     case 1:

@@ -170,7 +170,7 @@ Bilingual sentence(Bilingual words, char mark) {
 }
 
 Bilingual draw_pair(Draw& draw) {
-  switch (draw.weighted({30, 9, 35, 6, 7, 6, 4, 3})) {
+  switch (draw.weighted({30, 10, 37, 7, 7, 5, 2, 2})) {
     case 0:
       return draw_number_or_date(draw);
     case 1:

@@ -1,0 +1,65 @@
+#include "cli/command.h"
+
+#include <omp.h>
+
+#include <iostream>
+
+#include "core/size.h"
+
+namespace headshare::cli {
+
+CommandLine::CommandLine(const std::string& name, const std::string& summary, const std::string& example,
+                         const std::vector<std::string>& positional)
+    : options_("headshare " + name, summary), name_(name), example_(example), positional_(positional) {
+  std::string words;
+  for (const std::string& word : positional_) {
+    options_.add_options("positional")(word, "", cxxopts::value<std::string>());
+    words += (words.empty() ? "" : " ") + word;
+  }
+  options_.add_options("positional")("surplus", "", cxxopts::value<std::vector<std::string>>());
+  options_.positional_help(words);
+  std::vector<std::string> order = positional_;
+  order.push_back("surplus");
+  options_.parse_positional(order);
+  options_.custom_help("[options]");
+  options_.add_options()("help", "Show this text");
+}
+
+std::optional<cxxopts::ParseResult> CommandLine::parse(const Words& words) {
+  std::vector<const char*> arguments = {"headshare"};
+  for (const std::string& word : words) arguments.push_back(word.c_str());
+  const std::string hint = text("; see: headshare ", name_, " --help");
+  try {
+    cxxopts::ParseResult result =
+        options_.parse(static_cast<int>(arguments.size()), const_cast<char**>(arguments.data()));
+    if (result.count("help") > 0) {
+      std::cout << options_.help({""}) << "Example:\n" << example_ << '\n';
+      return std::nullopt;
+    }
+    if (result.count("surplus") > 0)
+      throw UsageError(
+          text(name_, ": '", result["surplus"].as<std::vector<std::string>>()[0], "' is one word too many", hint));
+    for (const std::string& word : positional_)
+      if (result.count(word) == 0) throw UsageError(text(name_, ": ", word, " is missing", hint));
+    return result;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {  // cxxopts' own; their type changed its name between versions
+    throw UsageError(text(name_, ": ", error.what(), hint));
+  }
+}
+
+std::string required(const cxxopts::ParseResult& arguments, const std::string& option, const std::string& command) {
+  if (arguments.count(option) == 0)
+    throw UsageError(text(command, ": --", option, " is missing; see: headshare ", command, " --help"));
+  return arguments[option].as<std::string>();
+}
+
+void use_threads(const cxxopts::ParseResult& arguments) {
+  if (arguments.count("threads") == 0) return;
+  const Size threads = arguments["threads"].as<Size>();
+  if (threads < 1 || threads > 1024) throw UsageError(text("--threads ", threads, " must lie between 1 and 1024"));
+  omp_set_num_threads(static_cast<int>(threads));
+}
+
+}  // namespace headshare::cli

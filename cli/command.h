@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cxxopts.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+
+namespace headshare::cli {
+
+using Words = std::vector<std::string>;  // what was typed after the command's name
+
+// One subcommand of `headshare`; each lives in a file of its name.
+struct Command {
+  std::string name;
+  std::string summary;  // one line
+  std::function<void(const Words&)> run;
+};
+
+Command data_command();
+Command train_command();
+Command uptrain_command();
+Command convert_command();
+Command translate_command();
+Command evaluate_command();
+Command benchmark_command();
+Command inspect_command();
+Command devices_command();
+Command demo_command();
+
+// The options of one subcommand, with --help that ends in an example.
+class CommandLine {
+ public:
+  // positional: names of the words without dashes, as the help shows them: "RUN".
+  CommandLine(const std::string& name, const std::string& summary, const std::string& example,
+              const std::vector<std::string>& positional = {});
+
+  cxxopts::OptionAdder options() { return options_.add_options(); }
+
+  // Nothing when --help was asked for and has been printed. Throws UsageError on an unknown option, a bad value, a positional
+  // word too many or too few.
+  std::optional<cxxopts::ParseResult> parse(const Words& words);
+
+ private:
+  cxxopts::Options options_;
+  std::string name_;
+  std::string example_;
+  std::vector<std::string> positional_;
+};
+
+// The value of an option that must be given.
+std::string required(const cxxopts::ParseResult& arguments, const std::string& option, const std::string& command);
+
+// --threads N, where a command offers it: how many processor cores the kernels use.
+void use_threads(const cxxopts::ParseResult& arguments);
+
+}  // namespace headshare::cli

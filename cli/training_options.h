@@ -1,0 +1,33 @@
+#pragma once
+
+#include "cli/command.h"
+#include "core/text/corpus.h"
+#include "nn/run.h"
+
+namespace headshare::cli {
+
+// Where the training and validation text of a run lies; kept in its checkpoints, so that resuming and uptraining find it.
+struct DataPaths {
+  std::string train;
+  std::string valid;
+  Languages languages;
+};
+Metadata to_metadata(const DataPaths& data);
+DataPaths data_paths(const Metadata& metadata);
+
+// What a run keeps and when it stops, as metadata and back. minutes is not kept: it belongs to one call.
+Metadata to_metadata(const RunOptions& options);
+RunOptions run_options(const Metadata& metadata);
+
+// Corpora of a run, encoded; says how many pairs are too long for the model.
+struct TrainingData {
+  EncodedCorpus train;
+  EncodedCorpus valid;
+};
+TrainingData load_data(const DataPaths& data, const Tokenizer& tokenizer, Size max_length);
+
+// Runs, then prints where the results are.
+void train_and_report(Trainer& trainer, const TrainingData& data, const Tokenizer& tokenizer, const RunPaths& run,
+                      const RunOptions& options);
+
+}  // namespace headshare::cli

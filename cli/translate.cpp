@@ -1,0 +1,42 @@
+#include <iostream>
+
+#include "cli/command.h"
+#include "nn/decoding.h"
+#include "nn/run.h"
+
+namespace headshare::cli {
+namespace {
+
+void run(const Words& words, const std::string& summary) {
+  CommandLine line("translate", summary, "  echo \"The old dog sleeps.\" | headshare translate runs/toy --beam 4",
+                   {"RUN"});
+  line.options()("beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("4"))(
+      "length-penalty", "alpha; larger prefers longer translations", cxxopts::value<double>()->default_value("0.6"))(
+      "threads", "Processor cores to use", cxxopts::value<Size>());
+  const auto arguments = line.parse(words);
+  if (!arguments) return;
+  use_threads(*arguments);
+  const LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
+  const DecodingOptions options{.beam = (*arguments)["beam"].as<Size>(),
+                                .length_penalty = (*arguments)["length-penalty"].as<double>()};
+  // A line at a time, answered at once: works for a person at a terminal and in a pipe.
+  std::string sentence;
+  for (Size number = 1; std::getline(std::cin, sentence); ++number) {
+    if (!sentence.empty() && sentence.back() == '\r') sentence.pop_back();
+    try {
+      std::cout << translate(loaded.model, loaded.tokenizer, {sentence}, options)[0] << std::endl;
+    } catch (const Error& error) {
+      fail("standard input, line ", number, ": ", error.what());
+    }
+    if (!std::cout) fail("cannot write to standard output");
+  }
+}
+
+}  // namespace
+
+Command translate_command() {
+  const std::string summary = "Translate standard input, line by line";
+  return {"translate", summary, [summary](const Words& words) { run(words, summary); }};
+}
+
+}  // namespace headshare::cli

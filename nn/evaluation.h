@@ -1,0 +1,30 @@
+#pragma once
+
+#include "core/text/bleu.h"
+#include "nn/decoding.h"
+
+namespace headshare {
+
+// How well a model translates a corpus. Shares lie between 0 and 1, BLEU and chrF between 0 and 100.
+struct Evaluation {
+  double exact_match;
+  double token_accuracy;
+  double bleu;
+  BootstrapInterval bleu_interval;  // 95 %
+  double chrf;
+  double nll;  // per target token, of the references
+  std::string bleu_signature;
+  std::string chrf_signature;
+  double seconds;  // spent translating
+  std::vector<std::string> translations;
+};
+
+struct EvaluationOptions {
+  DecodingOptions decoding = {};
+  bool lower_case = false;  // compare without regard to case; the signature says so
+};
+
+Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const Corpus& test,
+                    const EvaluationOptions& options = {});
+
+}  // namespace headshare

@@ -1,0 +1,301 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "nn/decoding.h"
+#include "nn/training.h"
+#include "tensor/softmax.h"
+#include "tests/model_helpers.h"
+
+// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch do not
+// matter, and beam search that keeps everything finds the best translation there is.
+
+using namespace headshare;
+using namespace headshare::test;
+
+namespace {
+
+// A model whose outputs differ clearly from token to token and from sentence to sentence.
+Transformer lively_model(TransformerConfig config, std::uint64_t seed, TensorOptions options = {}) {
+  Transformer model(config, seed, options);
+  disturb(model, 100 * seed, 0.35);
+  return model;
+}
+
+std::vector<TokenIds> random_sources(const std::vector<Size>& lengths, std::uint64_t seed) {
+  std::vector<TokenIds> sources;
+  for (const EncodedPair& pair : random_pairs(lengths, 11, seed).pairs) sources.push_back(pair.source);
+  return sources;
+}
+
+struct EncodedBatch {
+  Variable memory;
+  Tensor lengths;
+};
+EncodedBatch encoded(const Transformer& model, const std::vector<TokenIds>& sources) {
+  const NoGradient no_gradient;
+  const PaddedTokens padded = pad(sources, Device::cpu);
+  Dropout none = Dropout::none();
+  return {model.encode(padded.tokens, padded.lengths, none), padded.lengths};
+}
+
+// The logits after each position of `target` [B, T], without a cache.                                   result: [B, T, V]
+Tensor full_logits(const Transformer& model, const Tensor& target, const EncodedBatch& batch) {
+  const NoGradient no_gradient;
+  Dropout none = Dropout::none();
+  return model.logits(model.decode(target, batch.memory, batch.lengths, none)).value();
+}
+
+Tensor column(const Tensor& tokens, Size t) { return tokens.slice(1, t, t + 1).contiguous().reshape({tokens.extent(0)}); }
+
+// log p of each next token after begin and `beginning`.
+std::vector<double> next_log_probabilities(const Transformer& model, const EncodedBatch& batch, const TokenIds& beginning) {
+  TokenIds input = {begin_id};
+  input.insert(input.end(), beginning.begin(), beginning.end());
+  const Size T = static_cast<Size>(input.size());
+  const Tensor logits = full_logits(model, from_values(input, {1, T}), batch);
+  return log_softmax(logits.slice(1, T - 1, T).contiguous()).to(ElementType::float64).to_vector<double>();
+}
+
+double penalized(double log_probability, std::size_t tokens, double alpha) {
+  return log_probability / std::pow((5.0 + static_cast<double>(tokens) + 1) / 6.0, alpha);
+}
+
+// The best of all translations of at most `limit` tokens; at the limit a translation may lack the end token.
+struct Best {
+  TokenIds tokens;
+  double score = -infinity<double>;
+  double second = -infinity<double>;
+};
+Best brute_force(const Transformer& model, const TokenIds& source, Size limit, double alpha) {
+  const EncodedBatch batch = encoded(model, {source});
+  Best best;
+  const auto offer = [&](const TokenIds& tokens, double log_probability) {
+    const double score = penalized(log_probability, tokens.size(), alpha);
+    best.second = std::max(best.second, std::min(score, best.score));
+    if (score > best.score) best = {tokens, score, best.second};
+  };
+  const std::function<void(const TokenIds&, double)> extend = [&](const TokenIds& tokens, double log_probability) {
+    if (static_cast<Size>(tokens.size()) == limit) return offer(tokens, log_probability);
+    const std::vector<double> next = next_log_probabilities(model, batch, tokens);
+    for (std::size_t token = 0; token < next.size(); ++token) {
+      if (token == static_cast<std::size_t>(end_id)) {
+        offer(tokens, log_probability + next[token]);
+        continue;
+      }
+      TokenIds longer = tokens;
+      longer.push_back(static_cast<std::int32_t>(token));
+      extend(longer, log_probability + next[token]);
+    }
+  };
+  extend({}, 0);
+  return best;
+}
+
+}  // namespace
+
+TEST_CASE("one cached step after the other gives the logits of the whole sentence at once") {
+  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 1);  // padded by different amounts
+  const Tensor target = from_values(random_indices(3 * 6, 11, 2), {3, 6});
+  for (const Size kv_heads : {1, 2, 4})
+    for (const NormPlacement norm : {NormPlacement::post, NormPlacement::pre})
+      for (const Positions positions : {Positions::sinusoidal, Positions::learned}) {
+        TransformerConfig config = tiny_config(11, grouped_query(4, kv_heads));
+        config.layers = 2;
+        config.norm = norm;
+        config.positions = positions;
+        CAPTURE(to_metadata(config).at("model.attention"));
+        const Transformer model = lively_model(config, 3);
+        const EncodedBatch batch = encoded(model, sources);
+        const Tensor expected = full_logits(model, target, batch);
+        DecoderState state = model.start(batch.memory, batch.lengths, 6);
+        // Key and value, 2 layers, 3 sentences, heads of 4 numbers: 6 target and 8 source positions, in float32.
+        CHECK(state.bytes() == 2 * 2 * 3 * kv_heads * 4 * (6 + 8) * 4);
+        for (Size t = 0; t < 6; ++t) {
+          const Tensor logits = model.step(column(target, t), state);
+          CHECK(difference(logits, expected.slice(1, t, t + 1).contiguous().reshape({3, 11})) < 1e-5);
+        }
+        CHECK(state.length == 6);
+        CHECK_THROWS_WITH_AS(model.step(column(target, 0), state), "key/value cache: position 6 does not fit into 6", Error);
+      }
+}
+
+TEST_CASE("select keeps, drops, repeats and reorders the sentences of a batch") {
+  const Transformer model = lively_model(tiny_config(11, grouped_query(4, 2)), 4);
+  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 5);
+  const Tensor target = from_values(random_indices(3 * 4, 11, 6), {3, 4});
+  const EncodedBatch batch = encoded(model, sources);
+  const Tensor expected = full_logits(model, target, batch);
+  DecoderState state = model.start(batch.memory, batch.lengths, 4);
+  for (Size t = 0; t < 2; ++t) model.step(column(target, t), state);
+  const std::vector<std::int32_t> rows = {2, 0, 2, 1};
+  state.select(from_values(rows, {4}));
+  CHECK(state.batch() == 4);
+  CHECK(state.source_lengths.to_vector<std::int32_t>() == std::vector<std::int32_t>{8, 6, 8, 3});
+  for (Size t = 2; t < 4; ++t) {
+    std::vector<std::int32_t> tokens;
+    for (const std::int32_t row : rows) tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
+    const Tensor logits = model.step(from_values(tokens, {4}), state);
+    for (Size i = 0; i < 4; ++i) {
+      const Size row = rows[static_cast<std::size_t>(i)];
+      const Tensor wanted = expected.slice(0, row, row + 1).slice(1, t, t + 1).contiguous().reshape({11});
+      CHECK(difference(logits.slice(0, i, i + 1).contiguous().reshape({11}), wanted) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("beam search with one hypothesis is greedy decoding, and neighbours in a batch change nothing") {
+  const std::vector<TokenIds> sources = random_sources({1, 9, 4, 4, 2, 6, 3, 7}, 7);
+  Size ended_early = 0, different_lengths = 0;
+  for (const std::uint64_t seed : {8, 9, 10}) {
+    CAPTURE(seed);
+    const Transformer model = lively_model(tiny_config(11, grouped_query(4, 2)), seed);
+    if (seed == 10) {  // a model that has learned something
+      const EncodedCorpus corpus = random_pairs({1, 2, 3, 4, 5, 6}, 11, 11);
+      Trainer trainer(model, corpus, {.tokens_per_batch = 1000, .schedule = {.peak = 1e-2, .warmup = 1}});
+      for (int step = 0; step < 15; ++step) trainer.step();
+    }
+    const std::vector<TokenIds> together = decode_greedy(model, sources);
+    CHECK(decode_beam(model, sources, {.beam = 1}) == together);
+    const std::vector<TokenIds> beams = decode_beam(model, sources, {.beam = 3});
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      CAPTURE(i);
+      CHECK(decode_greedy(model, {sources[i]})[0] == together[i]);
+      CHECK(decode_beam(model, {sources[i]}, {.beam = 3})[0] == beams[i]);
+      const std::size_t limit = std::min<std::size_t>(2 * sources[i].size() + 10, 24);
+      CHECK(together[i].size() <= limit);
+      CHECK(beams[i].size() <= limit);
+      CHECK(std::count(together[i].begin(), together[i].end(), end_id) == 0);
+      if (together[i].size() < limit) ++ended_early;
+      if (together[i].size() != together[0].size()) ++different_lengths;
+
+      // Greedy by definition: each token, and the end, is the likeliest after those before it.
+      const EncodedBatch alone = encoded(model, {sources[i]});
+      for (std::size_t t = 0; t <= together[i].size() && t < limit; ++t) {
+        const TokenIds beginning(together[i].begin(), together[i].begin() + static_cast<std::ptrdiff_t>(t));
+        const std::vector<double> next = next_log_probabilities(model, alone, beginning);
+        const auto likeliest = std::max_element(next.begin(), next.end()) - next.begin();
+        CHECK(likeliest == (t < together[i].size() ? together[i][t] : end_id));
+      }
+    }
+  }
+  CHECK(ended_early > 0);  // so that sentences left the batch while others stayed
+  CHECK(different_lengths > 0);
+  const Transformer model = lively_model(tiny_config(), 12);
+  CHECK(decode_greedy(model, {}).empty());
+  CHECK(decode_beam(model, {}, {.beam = 4}).empty());
+}
+
+TEST_CASE("a sentence that never ends stops after 2 S + 10 tokens, or where the positions end") {
+  for (const Size max_length : {16, 40}) {
+    TransformerConfig config = tiny_config();
+    config.max_length = max_length;
+    config.norm = NormPlacement::pre;
+    const Transformer model = lively_model(config, 13);
+    // The last normalization puts out only its bias: the embedding of token 5, which the table makes the likeliest.
+    const Tensor gain = parameter_of(model, "decoder.norm.gain"), bias = parameter_of(model, "decoder.norm.bias");
+    gain.copy_from(zeros(gain.shape()));
+    bias.copy_from(affine(parameter_of(model, "embedding").slice(0, 5, 6).contiguous().reshape({16}), 10, 0));
+    const std::vector<TokenIds> sources = random_sources({1, 4}, 14);  // 2 and 5 tokens with the end
+    for (const Size beam : {1, 3}) {
+      const std::vector<TokenIds> targets = beam == 1 ? decode_greedy(model, sources) : decode_beam(model, sources, {.beam = beam});
+      CHECK(targets[0] == TokenIds(static_cast<std::size_t>(std::min(Size{14}, max_length)), 5));
+      CHECK(targets[1] == TokenIds(static_cast<std::size_t>(std::min(Size{20}, max_length)), 5));
+    }
+  }
+}
+
+TEST_CASE("a beam that keeps everything finds the best of all translations") {
+  TransformerConfig config = tiny_config(5);
+  config.max_length = 3;
+  const std::vector<TokenIds> sources = {{3, 4, end_id}, {4, end_id}, {end_id}};
+  Size better_than_greedy = 0, changed_by_penalty = 0;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    const Transformer model = lively_model(config, 20 + seed);
+    const std::vector<TokenIds> greedy = decode_greedy(model, sources);
+    std::vector<TokenIds> without_penalty;
+    for (const double alpha : {0.0, 0.6, 2.0}) {
+      const std::vector<TokenIds> found = decode_beam(model, sources, {.beam = 125, .length_penalty = alpha});
+      for (std::size_t i = 0; i < sources.size(); ++i) {
+        CAPTURE(seed);
+        CAPTURE(i);
+        const Best best = brute_force(model, sources[i], 3, alpha);
+        if (best.score - best.second > 1e-5) CHECK(found[i] == best.tokens);
+        if (alpha == 0.6 && greedy[i] != found[i]) ++better_than_greedy;
+        if (alpha == 0) without_penalty.push_back(found[i]);
+        if (alpha == 2 && found[i] != without_penalty[i]) {
+          ++changed_by_penalty;
+          CHECK(found[i].size() > without_penalty[i].size());  // it divides a negative number: longer ones gain
+        }
+      }
+    }
+  }
+  CHECK(better_than_greedy > 0);
+  CHECK(changed_by_penalty > 0);
+}
+
+TEST_CASE("cross-attention weights are a distribution over the source for each head and target token") {
+  for (const NormPlacement norm : {NormPlacement::post, NormPlacement::pre}) {
+    TransformerConfig config = tiny_config(11, grouped_query(4, 2));
+    config.layers = 2;
+    config.norm = norm;
+    const Transformer model = lively_model(config, 30);
+    const std::vector<Tensor> weights = cross_attention_weights(model, {5, 6, 7, end_id}, {8, 9});
+    REQUIRE(weights.size() == 2);
+    for (const Tensor& layer : weights) {
+      REQUIRE(layer.shape() == Shape{4, 3, 4});  // heads, two tokens and the end, source with its end
+      double largest = 0;
+      for (Size h = 0; h < 4; ++h)
+        for (Size t = 0; t < 3; ++t) {
+          double sum = 0;
+          for (Size s = 0; s < 4; ++s) {
+            CHECK(layer.at({h, t, s}) >= 0);
+            sum += layer.at({h, t, s});
+            largest = std::max(largest, layer.at({h, t, s}));
+          }
+          CHECK(sum == doctest::Approx(1).epsilon(1e-6));
+        }
+      CHECK(largest > 0.26);  // not all alike
+    }
+    // Row 0 only sees the begin token, so what follows cannot change it.
+    CHECK(difference(cross_attention_weights(model, {5, 6, 7, end_id}, {4, 4, 4})[1].slice(1, 0, 1), weights[1].slice(1, 0, 1)) < 1e-6);
+    CHECK_THROWS_WITH_AS(cross_attention_weights(model, {5, end_id}, TokenIds(24, 5)),
+                         "attention: the target is longer than the model's positions", Error);
+  }
+}
+
+TEST_CASE("translate keeps the order of its sentences, takes empty ones, and refuses those that are too long") {
+  const Corpus corpus = small_corpus(20);
+  const Tokenizer tokenizer = learn_byte_pairs(corpus, {.merges = 60});
+  TransformerConfig config = tiny_config(tokenizer.size());
+  const Transformer model = lively_model(config, 31);
+  std::vector<std::string> sentences = {"the big dog sees the old cat", "", "tree", "the dog", "", "red cat likes the tree"};
+  std::vector<std::string> alone;
+  for (const std::string& sentence : sentences) alone.push_back(translate(model, tokenizer, {sentence}).at(0));
+  CHECK(alone[0] != alone[2]);
+  for (const Size batch : {1, 2, 4, 64}) CHECK(translate(model, tokenizer, sentences, {.batch = batch}) == alone);
+  const std::vector<std::string> beams = translate(model, tokenizer, sentences, {.beam = 3, .batch = 64});
+  CHECK(translate(model, tokenizer, sentences, {.beam = 3, .batch = 1}) == beams);
+  CHECK(translate(model, tokenizer, {}).empty());
+
+  sentences[3] = std::string(24, 'x');
+  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences),
+                       "translate: sentence 4 has 25 tokens, the model reads at most 24; split it", Error);
+  sentences[3] = std::string(23, 'x');  // with its end token just as many as the model has positions
+  CHECK(translate(model, tokenizer, sentences).size() == 6);
+  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.beam = 0}), "translate: beam and batch must be at least 1", Error);
+  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.batch = 0}), "translate: beam and batch must be at least 1", Error);
+}
+
+TEST_CASE("measuring decoding reports the cache that grouped heads share") {
+  const DecodingMeasurement measurement{.batch = 2, .source_length = 5, .target_length = 4, .repetitions = 1};
+  const Transformer mha(tiny_config(11, multi_head(4)), 32), mqa(tiny_config(11, multi_query(4)), 32);
+  const DecodingSpeed many = measure_decoding(mha, measurement), one = measure_decoding(mqa, measurement);
+  CHECK(many.cache_bytes == 2 * 2 * 4 * 4 * (5 + 4) * 4);  // key and value, 2 sentences, 4 heads of 4, 9 positions, 4 bytes
+  CHECK(one.cache_bytes * 4 == many.cache_bytes);
+  CHECK(cache_bytes_per_token(mha) == 2 * 2 * 4 * 4 * 4);  // key and value, self and cross, 4 heads of 4, 4 bytes
+  CHECK(cache_bytes_per_token(mqa) * 4 == cache_bytes_per_token(mha));
+  CHECK(many.seconds_per_step > 0);
+  CHECK(many.tokens_per_second == doctest::Approx(2 / many.seconds_per_step));
+}
