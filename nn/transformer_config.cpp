@@ -48,7 +48,7 @@ AttentionSites parse_sites(const std::string& line) {
 
 TransformerConfig checked(TransformerConfig config) {
   if (config.d_ff == 0) config.d_ff = 4 * config.d_model;
-  // The upper limits keep a damaged checkpoint from asking for terabytes; a table of positions is made before they are used.
+  // The upper limits keep a damaged checkpoint from asking for terabytes; the sines and cosines are not in the file.
   const auto at_least_one = [](const char* field, Size value, Size most = 1'000'000) {
     if (value < 1) fail("configuration: ", field, " is ", value, ", needed at least 1");
     if (value > most) fail("configuration: ", field, " is ", value, ", more than this program builds");

@@ -118,11 +118,14 @@ inline EncodedCorpus random_pairs(const std::vector<Size>& lengths, Size vocabul
 
 // Sentences like "the red dog sees a cat" and their word-by-word "translation".
 inline Corpus small_corpus(Size size, std::uint64_t seed = 1) {
-  const std::vector<std::pair<std::string, std::string>> adjectives = {{"red", "rote"}, {"big", "grosse"}, {"old", "alte"}};
+  const std::vector<std::pair<std::string, std::string>> adjectives = {
+      {"red", "rote"}, {"big", "grosse"}, {"old", "alte"}};
   const std::vector<std::pair<std::string, std::string>> nouns = {{"dog", "Hund"}, {"cat", "Katze"}, {"tree", "Baum"}};
   const std::vector<std::pair<std::string, std::string>> verbs = {{"sees", "sieht"}, {"likes", "mag"}};
   Generator generator(seed);
-  const auto one_of = [&](const auto& words) { return words[static_cast<std::size_t>(generator.below(static_cast<Size>(words.size())))]; };
+  const auto one_of = [&](const auto& words) {
+    return words[static_cast<std::size_t>(generator.below(static_cast<Size>(words.size())))];
+  };
   Corpus corpus;
   for (Size i = 0; i < size; ++i) {
     const auto a = one_of(adjectives), n = one_of(nouns), v = one_of(verbs), m = one_of(nouns);

@@ -114,14 +114,17 @@ TEST_CASE("every key and value projection is pooled, and every other parameter i
     }
     CHECK(pooled == 2 * 3 * 2 * 2);  // layers, sites, key and value, weight and bias
   }
-  const auto random = [&](std::uint64_t seed) { return convert_attention(model, multi_query(4), Pooling::random, seed); };
+  const auto random = [&](std::uint64_t seed) {
+    return convert_attention(model, multi_query(4), Pooling::random, seed);
+  };
   CHECK(first_difference(random(7), random(7)) == "");
   CHECK(first_difference(random(7), random(8)) == "encoder.0.self.key.weight");
 }
 
 TEST_CASE("each site is converted on its own") {
   const Transformer model = disturbed_model(two_layers());
-  const AttentionSites decoder_only(multi_head(4), grouped_query(4, 2), multi_query(4));  // Ainslie leaves the encoder alone
+  const AttentionSites decoder_only(multi_head(4), grouped_query(4, 2),
+                                    multi_query(4));  // Ainslie leaves the encoder alone
   const Transformer converted = convert_attention(model, decoder_only);
   CHECK(converted.config().attention == decoder_only);
   for (const auto& [name, value] : parameters_of(converted)) {
@@ -154,8 +157,17 @@ TEST_CASE("models with other modes in each layer are converted layer by layer") 
   CHECK(same_bits(parameter_of(converted, "decoder.1" + key),
                   pool_heads(parameter_of(model, "decoder.1" + key), 2, 1, HeadPooling::mean)));
   CHECK(converted.config().attention_per_layer.empty());
+
+  const TemporaryFolder folder("conversion_layers");
+  const EncodedCorpus corpus = random_pairs({2, 3}, 11, 13);
+  save_training(folder / "before.safetensors", Trainer(model, corpus, {}));
+  convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, {});
+  const LoadedModel loaded =
+      load_training_model(folder / "after.safetensors");  // nothing of the old configuration is left
+  CHECK(to_metadata(loaded.model.config()) == to_metadata(converted.config()));
   CHECK_THROWS_WITH_AS(convert_attention(model, multi_head(4)),
-                       "convert: encoder self-attention has 2 key/value heads, which cannot be pooled into 4 evenly", Error);
+                       "convert: encoder self-attention has 2 key/value heads, which cannot be pooled into 4 evenly",
+                       Error);
 }
 
 TEST_CASE("what cannot be converted is refused by name") {
@@ -163,17 +175,41 @@ TEST_CASE("what cannot be converted is refused by name") {
   const auto refused = [&](const AttentionSites& sites, const char* message) {
     CHECK_THROWS_WITH_AS(convert_attention(model, sites), message, Error);
   };
-  refused(grouped_query(8, 5), "convert: encoder self-attention has 8 key/value heads, which cannot be pooled into 5 evenly");
+  refused(grouped_query(8, 5),
+          "convert: encoder self-attention has 8 key/value heads, which cannot be pooled into 5 evenly");
   refused({multi_head(8), grouped_query(8, 0), multi_head(8)},
           "convert: decoder self-attention has 8 key/value heads, which cannot be pooled into 0 evenly");
   refused({multi_head(8), multi_head(8), grouped_query(8, -2)},
           "convert: cross-attention has 8 key/value heads, which cannot be pooled into -2 evenly");
-  refused({multi_head(8), multi_head(8), multi_head(4)}, "convert: cross-attention has 8 query heads and must keep them, not get 4");
+  refused({multi_head(8), multi_head(8), multi_head(4)},
+          "convert: cross-attention has 8 query heads and must keep them, not get 4");
   const Transformer shared(tiny_config(11, multi_query(8)), 9);
   CHECK_THROWS_WITH_AS(convert_attention(shared, multi_head(8)),
-                       "convert: encoder self-attention has 1 key/value heads, which cannot be pooled into 8 evenly", Error);
-  for (const Pooling pooling : {Pooling::mean, Pooling::first, Pooling::random}) CHECK(parse_pooling(name(pooling)) == pooling);
+                       "convert: encoder self-attention has 1 key/value heads, which cannot be pooled into 8 evenly",
+                       Error);
+  for (const Pooling pooling : {Pooling::mean, Pooling::first, Pooling::random})
+    CHECK(parse_pooling(name(pooling)) == pooling);
   CHECK_THROWS_WITH_AS(parse_pooling("max"), "pooling 'max' is unknown; choose mean, first or random", Error);
+}
+
+TEST_CASE("the gradient of a shared head is the sum of the gradients of the heads it stands for") {
+  const Transformer model = disturbed_model(two_layers(), float64);
+  make_heads_equal(model, 4, 2);
+  const Transformer converted = convert_attention(model, grouped_query(4, 2));
+  const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 12);
+  const std::vector<Size> members = {0, 1, 2};
+  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  std::map<std::string, Tensor> gradients;
+  for (const Transformer* each : {&model, &converted}) {
+    Dropout none = Dropout::none();
+    backward(batch_loss(*each, batch, 0.1, none).loss);
+  }
+  model.visit([&](const std::string& name, const Parameter& parameter) { gradients[name] = parameter.gradient(); });
+  std::map<std::string, Tensor> expected = convert_moments(gradients, model, converted);
+  converted.visit([&](const std::string& name, const Parameter& parameter) {
+    CAPTURE(name);
+    CHECK(difference(parameter.gradient(), expected.at(name)) < 1e-11);
+  });
 }
 
 TEST_CASE("the moments of pooled heads are summed, and training goes on from the converted file") {

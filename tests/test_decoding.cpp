@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -8,8 +9,8 @@
 #include "tensor/softmax.h"
 #include "tests/model_helpers.h"
 
-// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch do not
-// matter, and beam search that keeps everything finds the best translation there is.
+// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch do
+// not matter, and beam search that keeps everything finds the best translation there is.
 
 using namespace headshare;
 using namespace headshare::test;
@@ -40,17 +41,20 @@ EncodedBatch encoded(const Transformer& model, const std::vector<TokenIds>& sour
   return {model.encode(padded.tokens, padded.lengths, none), padded.lengths};
 }
 
-// The logits after each position of `target` [B, T], without a cache.                                   result: [B, T, V]
+// The logits after each position of `target` [B, T], without a cache.                                 result: [B, T, V]
 Tensor full_logits(const Transformer& model, const Tensor& target, const EncodedBatch& batch) {
   const NoGradient no_gradient;
   Dropout none = Dropout::none();
   return model.logits(model.decode(target, batch.memory, batch.lengths, none)).value();
 }
 
-Tensor column(const Tensor& tokens, Size t) { return tokens.slice(1, t, t + 1).contiguous().reshape({tokens.extent(0)}); }
+Tensor column(const Tensor& tokens, Size t) {
+  return tokens.slice(1, t, t + 1).contiguous().reshape({tokens.extent(0)});
+}
 
 // log p of each next token after begin and `beginning`.
-std::vector<double> next_log_probabilities(const Transformer& model, const EncodedBatch& batch, const TokenIds& beginning) {
+std::vector<double> next_log_probabilities(const Transformer& model, const EncodedBatch& batch,
+                                           const TokenIds& beginning) {
   TokenIds input = {begin_id};
   input.insert(input.end(), beginning.begin(), beginning.end());
   const Size T = static_cast<Size>(input.size());
@@ -93,6 +97,38 @@ Best brute_force(const Transformer& model, const TokenIds& source, Size limit, d
   return best;
 }
 
+// Beam search as usually told: of the 2 beam likeliest continuations, ended ones among the first `beam` are finished, and
+// the first `beam` others live on; it is over when `beam` are finished or the limit is reached.
+TokenIds plain_beam(const Transformer& model, const TokenIds& source, Size beam, std::size_t limit, double alpha) {
+  using Hypothesis = std::pair<double, TokenIds>;
+  const EncodedBatch batch = encoded(model, {source});
+  std::vector<Hypothesis> live = {{0, {}}}, finished;
+  while (!live.empty()) {
+    std::vector<Hypothesis> candidates;
+    for (const auto& [log_probability, tokens] : live) {
+      const std::vector<double> next = next_log_probabilities(model, batch, tokens);
+      for (std::size_t token = 0; token < next.size(); ++token) {
+        candidates.emplace_back(log_probability + next[token], tokens);
+        candidates.back().second.push_back(static_cast<std::int32_t>(token));
+      }
+    }
+    std::sort(candidates.begin(), candidates.end(), std::greater<>());
+    live.clear();
+    for (Size rank = 0; rank < 2 * beam && static_cast<Size>(live.size()) < beam; ++rank) {
+      Hypothesis& candidate = candidates[static_cast<std::size_t>(rank)];
+      const bool ended = candidate.second.back() == end_id;
+      if (ended) candidate.second.pop_back();
+      if (!ended) live.push_back(candidate);
+      if (ended && rank < beam) finished.push_back(candidate);
+    }
+    const bool full = static_cast<Size>(finished.size()) >= beam, at_limit = live.at(0).second.size() == limit;
+    if (at_limit && !full) finished.insert(finished.end(), live.begin(), live.end());
+    if (at_limit || full) live.clear();
+  }
+  const auto score = [&](const Hypothesis& h) { return penalized(h.first, h.second.size(), alpha); };
+  return std::ranges::max_element(finished, {}, score)->second;
+}
+
 }  // namespace
 
 TEST_CASE("one cached step after the other gives the logits of the whole sentence at once") {
@@ -117,7 +153,8 @@ TEST_CASE("one cached step after the other gives the logits of the whole sentenc
           CHECK(difference(logits, expected.slice(1, t, t + 1).contiguous().reshape({3, 11})) < 1e-5);
         }
         CHECK(state.length == 6);
-        CHECK_THROWS_WITH_AS(model.step(column(target, 0), state), "key/value cache: position 6 does not fit into 6", Error);
+        CHECK_THROWS_WITH_AS(model.step(column(target, 0), state), "key/value cache: position 6 does not fit into 6",
+                             Error);
       }
 }
 
@@ -135,7 +172,8 @@ TEST_CASE("select keeps, drops, repeats and reorders the sentences of a batch") 
   CHECK(state.source_lengths.to_vector<std::int32_t>() == std::vector<std::int32_t>{8, 6, 8, 3});
   for (Size t = 2; t < 4; ++t) {
     std::vector<std::int32_t> tokens;
-    for (const std::int32_t row : rows) tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
+    for (const std::int32_t row : rows)
+      tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
     const Tensor logits = model.step(from_values(tokens, {4}), state);
     for (Size i = 0; i < 4; ++i) {
       const Size row = rows[static_cast<std::size_t>(i)];
@@ -199,7 +237,8 @@ TEST_CASE("a sentence that never ends stops after 2 S + 10 tokens, or where the 
     bias.copy_from(affine(parameter_of(model, "embedding").slice(0, 5, 6).contiguous().reshape({16}), 10, 0));
     const std::vector<TokenIds> sources = random_sources({1, 4}, 14);  // 2 and 5 tokens with the end
     for (const Size beam : {1, 3}) {
-      const std::vector<TokenIds> targets = beam == 1 ? decode_greedy(model, sources) : decode_beam(model, sources, {.beam = beam});
+      const std::vector<TokenIds> targets =
+          beam == 1 ? decode_greedy(model, sources) : decode_beam(model, sources, {.beam = beam});
       CHECK(targets[0] == TokenIds(static_cast<std::size_t>(std::min(Size{14}, max_length)), 5));
       CHECK(targets[1] == TokenIds(static_cast<std::size_t>(std::min(Size{20}, max_length)), 5));
     }
@@ -211,11 +250,11 @@ TEST_CASE("a beam that keeps everything finds the best of all translations") {
   config.max_length = 3;
   const std::vector<TokenIds> sources = {{3, 4, end_id}, {4, end_id}, {end_id}};
   Size better_than_greedy = 0, changed_by_penalty = 0;
-  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 24; ++seed) {
     const Transformer model = lively_model(config, 20 + seed);
     const std::vector<TokenIds> greedy = decode_greedy(model, sources);
     std::vector<TokenIds> without_penalty;
-    for (const double alpha : {0.0, 0.6, 2.0}) {
+    for (const double alpha : {0.0, 0.6, 4.0}) {
       const std::vector<TokenIds> found = decode_beam(model, sources, {.beam = 125, .length_penalty = alpha});
       for (std::size_t i = 0; i < sources.size(); ++i) {
         CAPTURE(seed);
@@ -224,7 +263,7 @@ TEST_CASE("a beam that keeps everything finds the best of all translations") {
         if (best.score - best.second > 1e-5) CHECK(found[i] == best.tokens);
         if (alpha == 0.6 && greedy[i] != found[i]) ++better_than_greedy;
         if (alpha == 0) without_penalty.push_back(found[i]);
-        if (alpha == 2 && found[i] != without_penalty[i]) {
+        if (alpha == 4 && found[i] != without_penalty[i]) {
           ++changed_by_penalty;
           CHECK(found[i].size() > without_penalty[i].size());  // it divides a negative number: longer ones gain
         }
@@ -233,6 +272,26 @@ TEST_CASE("a beam that keeps everything finds the best of all translations") {
   }
   CHECK(better_than_greedy > 0);
   CHECK(changed_by_penalty > 0);
+}
+
+TEST_CASE("a narrow beam keeps what beam search without cache and batches keeps") {
+  const std::vector<TokenIds> sources = random_sources({1, 3, 2, 4}, 40);
+  Size wider_is_other = 0;
+  for (std::uint64_t seed = 41; seed <= 46; ++seed) {
+    TransformerConfig config = tiny_config(11, grouped_query(4, 2));
+    config.max_length = 8;
+    const Transformer model = lively_model(config, seed);
+    for (const Size beam : {2, 3, 5})
+      for (const double alpha : {0.6, 3.0}) {
+        CAPTURE(seed);
+        CAPTURE(beam);
+        const std::vector<TokenIds> found = decode_beam(model, sources, {.beam = beam, .length_penalty = alpha});
+        for (std::size_t i = 0; i < sources.size(); ++i)
+          CHECK(found[i] == plain_beam(model, sources[i], beam, 8, alpha));
+        if (found != decode_greedy(model, sources)) ++wider_is_other;
+      }
+  }
+  CHECK(wider_is_other > 0);
 }
 
 TEST_CASE("cross-attention weights are a distribution over the source for each head and target token") {
@@ -259,7 +318,8 @@ TEST_CASE("cross-attention weights are a distribution over the source for each h
       CHECK(largest > 0.26);  // not all alike
     }
     // Row 0 only sees the begin token, so what follows cannot change it.
-    CHECK(difference(cross_attention_weights(model, {5, 6, 7, end_id}, {4, 4, 4})[1].slice(1, 0, 1), weights[1].slice(1, 0, 1)) < 1e-6);
+    CHECK(difference(cross_attention_weights(model, {5, 6, 7, end_id}, {4, 4, 4})[1].slice(1, 0, 1),
+                     weights[1].slice(1, 0, 1)) < 1e-6);
     CHECK_THROWS_WITH_AS(cross_attention_weights(model, {5, end_id}, TokenIds(24, 5)),
                          "attention: the target is longer than the model's positions", Error);
   }
@@ -270,7 +330,8 @@ TEST_CASE("translate keeps the order of its sentences, takes empty ones, and ref
   const Tokenizer tokenizer = learn_byte_pairs(corpus, {.merges = 60});
   TransformerConfig config = tiny_config(tokenizer.size());
   const Transformer model = lively_model(config, 31);
-  std::vector<std::string> sentences = {"the big dog sees the old cat", "", "tree", "the dog", "", "red cat likes the tree"};
+  std::vector<std::string> sentences = {"the big dog sees the old cat", "", "tree", "the dog", "",
+                                        "red cat likes the tree"};
   std::vector<std::string> alone;
   for (const std::string& sentence : sentences) alone.push_back(translate(model, tokenizer, {sentence}).at(0));
   CHECK(alone[0] != alone[2]);
@@ -284,15 +345,18 @@ TEST_CASE("translate keeps the order of its sentences, takes empty ones, and ref
                        "translate: sentence 4 has 25 tokens, the model reads at most 24; split it", Error);
   sentences[3] = std::string(23, 'x');  // with its end token just as many as the model has positions
   CHECK(translate(model, tokenizer, sentences).size() == 6);
-  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.beam = 0}), "translate: beam and batch must be at least 1", Error);
-  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.batch = 0}), "translate: beam and batch must be at least 1", Error);
+  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.beam = 0}),
+                       "translate: beam and batch must be at least 1", Error);
+  CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.batch = 0}),
+                       "translate: beam and batch must be at least 1", Error);
 }
 
 TEST_CASE("measuring decoding reports the cache that grouped heads share") {
   const DecodingMeasurement measurement{.batch = 2, .source_length = 5, .target_length = 4, .repetitions = 1};
   const Transformer mha(tiny_config(11, multi_head(4)), 32), mqa(tiny_config(11, multi_query(4)), 32);
   const DecodingSpeed many = measure_decoding(mha, measurement), one = measure_decoding(mqa, measurement);
-  CHECK(many.cache_bytes == 2 * 2 * 4 * 4 * (5 + 4) * 4);  // key and value, 2 sentences, 4 heads of 4, 9 positions, 4 bytes
+  CHECK(many.cache_bytes ==
+        2 * 2 * 4 * 4 * (5 + 4) * 4);  // key and value, 2 sentences, 4 heads of 4, 9 positions, 4 bytes
   CHECK(one.cache_bytes * 4 == many.cache_bytes);
   CHECK(cache_bytes_per_token(mha) == 2 * 2 * 4 * 4 * 4);  // key and value, self and cross, 4 heads of 4, 4 bytes
   CHECK(cache_bytes_per_token(mqa) * 4 == cache_bytes_per_token(mha));

@@ -13,7 +13,7 @@
 #include "nn/run.h"
 #include "tests/model_helpers.h"
 
-// A run's folder: what is in it, that it can be continued from any moment, also after kill -9, and which model it keeps.
+// A run's folder: what is in it, that it can be continued from any moment, also after kill -9, and the model it keeps.
 
 using namespace headshare;
 using namespace headshare::test;
@@ -67,7 +67,8 @@ const Task& task() {
 std::vector<std::vector<std::string>> timeless(const fs::path& log) {
   const CsvTable table = read_csv(log);
   std::vector<std::vector<std::string>> columns;
-  for (const char* name : {"step", "epoch", "target_tokens", "learning_rate", "gradient_norm", "train_loss", "train_nll", "valid_nll"})
+  for (const char* name :
+       {"step", "epoch", "target_tokens", "learning_rate", "gradient_norm", "train_loss", "train_nll", "valid_nll"})
     columns.push_back(table.strings(name));
   return columns;
 }
@@ -78,7 +79,8 @@ std::string first_difference(const fs::path& a, const fs::path& b) {
   if (x.tensors().size() != y.tensors().size()) return "the number of tensors";
   for (const StoredTensor& tensor : x.tensors()) {
     const StoredTensor* other = y.find(tensor.name);
-    if (other == nullptr || other->shape != tensor.shape || !std::ranges::equal(other->bytes, tensor.bytes)) return tensor.name;
+    if (other == nullptr || other->shape != tensor.shape || !std::ranges::equal(other->bytes, tensor.bytes))
+      return tensor.name;
   }
   return "";
 }
@@ -137,8 +139,10 @@ TEST_CASE("a run leaves a folder with model, training state, tokenizer, log and 
   CHECK(read_csv(run.log()).numbers("valid_nll").back() == nll);
   CHECK(read_csv(run.log()).numbers("target_tokens").back() == static_cast<double>(trainer.state.target_tokens));
 
-  CHECK_THROWS_WITH_AS(check_new_run(run), doctest::Contains("optimizer.safetensors is there already; go on with --resume, or "
-                                                             "choose another --out folder"), Error);
+  CHECK_THROWS_WITH_AS(check_new_run(run),
+                       doctest::Contains("optimizer.safetensors is there already; go on with --resume, or "
+                                         "choose another --out folder"),
+                       Error);
   fs::remove(run.training());
   CHECK_THROWS_WITH_AS(check_new_run(run), doctest::Contains("model.safetensors is there already"), Error);
   CHECK_THROWS_WITH_AS(task().start(run, task().recipe(1), {.validate_every = 0}),
@@ -178,7 +182,7 @@ TEST_CASE("a run that was stopped between writing one file and the next repairs 
   CHECK(first_difference(one.model(), two.model()) == "");
   CHECK(timeless(one.log()) == timeless(two.log()));
 
-  // Stopped after the last training state: nothing is left to train, but the model is that of an earlier step, or not there.
+  // Stopped after the last training state: nothing is left to train, but the model is of an earlier step, or not there.
   const RunPaths three{folder / "three"};
   const RunOptions last{.log_every = 1, .validate_every = 2};
   task().start(three, task().recipe(4), last);
@@ -207,11 +211,18 @@ TEST_CASE("training stops when validation has not improved for as long as patien
   recipe.schedule.peak = 0;  // nothing changes, so the first validation stays the best
   const Transformer model(task().config(), model_seed);
   Trainer trainer(model, task().train, recipe);
-  run_training(trainer, task().valid, task().tokenizer, {folder.path()}, {.log_every = 50, .validate_every = 3, .patience = 2});
+  run_training(trainer, task().valid, task().tokenizer, {folder.path()},
+               {.log_every = 50, .validate_every = 3, .patience = 2});
   CHECK(trainer.state.step == 9);
   CHECK(trainer.state.validations_without_gain == 2);
   CHECK(timeless(folder / "log.csv")[0] == std::vector<std::string>{"3", "6", "9"});
   CHECK(training_state(load_training_model(folder / "optimizer.safetensors").metadata).step == 9);
+
+  Trainer improving(model, task().train, task().recipe(6));
+  improving.state.validations_without_gain = 1;
+  run_training(improving, task().valid, task().tokenizer, {folder / "improving"}, {.validate_every = 3, .patience = 2});
+  CHECK(improving.state.step == 6);
+  CHECK(improving.state.validations_without_gain == 0);  // a gain starts the count again
 
   Trainer limited(model, task().train, task().recipe(100));
   run_training(limited, task().valid, task().tokenizer, {folder / "time"}, {.minutes = 1e-9});
@@ -240,7 +251,8 @@ TEST_CASE("Keep::best keeps the model of the best validation") {
 TEST_CASE("Keep::average keeps the mean of the last checkpoints") {
   const TemporaryFolder folder("run_average");
   const RunPaths run{folder.path()};
-  const double nll = task().start(run, task().recipe(10), {.log_every = 50, .validate_every = 2, .keep = Keep::average, .average_of = 3});
+  const double nll = task().start(run, task().recipe(10),
+                                  {.log_every = 50, .validate_every = 2, .keep = Keep::average, .average_of = 3});
   std::vector<Tensor> recent;
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(run.recent())) files.push_back(entry.path());
@@ -263,9 +275,38 @@ TEST_CASE("a training command killed with kill -9 at any moment goes on and ends
   const fs::path output = folder / "output.txt";
   const auto start = [&](const RunPaths& run) {
     const std::string data = (folder / "train").string(), valid = (folder / "valid").string();
-    return spawn({HEADSHARE_COMMAND, "train", "--data", data, "--valid", valid, "--out", run.folder.string(), "--merges", "40",
-                  "--d-model", "16", "--heads", "4", "--kv-heads", "2", "--layers", "1", "--steps", "40", "--warmup", "5",
-                  "--tokens-per-batch", "100", "--log-every", "1", "--validate-every", "2", "--keep", "average", "--average-of", "3"},
+    return spawn({HEADSHARE_COMMAND,
+                  "train",
+                  "--data",
+                  data,
+                  "--valid",
+                  valid,
+                  "--out",
+                  run.folder.string(),
+                  "--merges",
+                  "40",
+                  "--d-model",
+                  "16",
+                  "--heads",
+                  "4",
+                  "--kv-heads",
+                  "2",
+                  "--layers",
+                  "1",
+                  "--steps",
+                  "40",
+                  "--warmup",
+                  "5",
+                  "--tokens-per-batch",
+                  "100",
+                  "--log-every",
+                  "1",
+                  "--validate-every",
+                  "2",
+                  "--keep",
+                  "average",
+                  "--average-of",
+                  "3"},
                  output);
   };
   const auto resume = [&](const RunPaths& run) {

@@ -274,7 +274,8 @@ TEST_CASE("the validation NLL is the mean over target tokens, whatever the batch
     Dropout none = Dropout::none();
     const NoGradient no_gradient;
     const Variable memory = model.encode(padded.tokens, padded.lengths, none);
-    const Tensor logits = model.logits(model.decode(pad(input, Device::cpu).tokens, memory, padded.lengths, none)).value();
+    const Tensor logits =
+        model.logits(model.decode(pad(input, Device::cpu).tokens, memory, padded.lengths, none)).value();
     for (std::size_t t = 0; t + 1 < pair.target.size(); ++t) {
       double sum = 0;
       for (Size v = 0; v < 11; ++v) sum += std::exp(logits.at({0, static_cast<Size>(t), v}));
@@ -283,18 +284,20 @@ TEST_CASE("the validation NLL is the mean over target tokens, whatever the batch
     }
   }
   REQUIRE(tokens == 1 + 7 + 3 + 4 + 4);
-  for (const Size budget : {1, 12, 1000}) CHECK(validation_nll(model, corpus, budget) == doctest::Approx(nll / tokens).epsilon(1e-12));
+  for (const Size budget : {1, 12, 1000})
+    CHECK(validation_nll(model, corpus, budget) == doctest::Approx(nll / tokens).epsilon(1e-12));
   CHECK_THROWS_WITH_AS(validation_nll(model, {}), "validate: no sentence pair to validate on", Error);
 }
 
 TEST_CASE("a trainer refuses an empty corpus and impossible numbers") {
   const Transformer model(tiny_config(), 21);
   const EncodedCorpus corpus = random_pairs({3}, 11, 22);
-  CHECK_THROWS_WITH_AS(Trainer(model, EncodedCorpus{}, tiny_recipe(1, 10)), "train: no sentence pair to train on", Error);
+  CHECK_THROWS_WITH_AS(Trainer(model, EncodedCorpus{}, tiny_recipe(1, 10)), "train: no sentence pair to train on",
+                       Error);
   CHECK_THROWS_WITH_AS(Trainer(model, EncodedCorpus{{}, 4}, tiny_recipe(1, 10)),
                        "train: no sentence pair to train on; all are longer than the model's max_length", Error);
-  CHECK_THROWS_WITH_AS(Trainer(model, corpus, tiny_recipe(1, 0)), "train: accumulate and tokens_per_batch must be at least 1",
-                       Error);
+  CHECK_THROWS_WITH_AS(Trainer(model, corpus, tiny_recipe(1, 0)),
+                       "train: accumulate and tokens_per_batch must be at least 1", Error);
 }
 
 TEST_CASE("recipe and state read back from metadata as they were written, and say what is missing or damaged") {
@@ -307,10 +310,12 @@ TEST_CASE("recipe and state read back from metadata as they were written, and sa
   CHECK(to_metadata(headshare::recipe(metadata)) == metadata);
   CHECK(headshare::recipe(metadata).schedule.peak == 0.1 + 0.2);
   metadata["train.clip"] = "1.0x";
-  CHECK_THROWS_WITH_AS(headshare::recipe(metadata), "checkpoint: train.clip: '1.0x' is not a number of the needed kind", Error);
+  CHECK_THROWS_WITH_AS(headshare::recipe(metadata), "checkpoint: train.clip: '1.0x' is not a number of the needed kind",
+                       Error);
   metadata.erase("train.clip");
   CHECK_THROWS_WITH_AS(headshare::recipe(metadata),
-                       "checkpoint: train.clip is missing; it was not written by a training run of this program", Error);
+                       "checkpoint: train.clip is missing; it was not written by a training run of this program",
+                       Error);
 
   TrainingState state;
   state.batch = 3;
@@ -322,6 +327,7 @@ TEST_CASE("recipe and state read back from metadata as they were written, and sa
   for (const char* field : {"state.step", "state.epoch", "state.batch", "state.target_tokens"}) {
     std::map<std::string, std::string> damaged = metadata;
     damaged[field] = "-3";
-    CHECK_THROWS_WITH_AS(training_state(damaged), doctest::Contains(text("checkpoint: ", field, " is -3").c_str()), Error);
+    CHECK_THROWS_WITH_AS(training_state(damaged), doctest::Contains(text("checkpoint: ", field, " is -3").c_str()),
+                         Error);
   }
 }

@@ -21,8 +21,9 @@ double round_step(double step) {
 std::string tick_label(double value, double step) {
   const double magnitude = std::max(std::abs(value), step);
   char label[64];
-  if (magnitude >= 1e7 || step < 1e-4) {
-    std::snprintf(label, sizeof label, "%.4g", std::abs(value) < step / 2 ? 0.0 : value);
+  if (magnitude >= 1e8 || step < 1e-4) {
+    const int digits = 1 + static_cast<int>(std::ceil(std::log10(magnitude / step)));
+    std::snprintf(label, sizeof label, "%.*g", digits, std::abs(value) < step / 2 ? 0.0 : value);
     return label;
   }
   if (step >= 1 - 1e-9) return with_thousands(std::llround(value));

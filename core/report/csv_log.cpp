@@ -69,7 +69,8 @@ std::string joined(const std::vector<std::string>& fields) {
 std::string written(const CsvValue& value) {
   char digits[64];
   char* end = digits;
-  if (const Size* integer = std::get_if<Size>(&value)) end = std::to_chars(digits, digits + sizeof digits, *integer).ptr;
+  if (const Size* integer = std::get_if<Size>(&value))
+    end = std::to_chars(digits, digits + sizeof digits, *integer).ptr;
   if (const float* real = std::get_if<float>(&value)) end = std::to_chars(digits, digits + sizeof digits, *real).ptr;
   if (const double* real = std::get_if<double>(&value)) end = std::to_chars(digits, digits + sizeof digits, *real).ptr;
   return std::string(digits, end);
@@ -125,7 +126,8 @@ void CsvLog::keep_rows_up_to(Size step) {
 
 void CsvLog::append(const std::vector<CsvValue>& values) {
   if (values.size() != columns_.size())
-    fail("log ", path_.string(), ": a row of ", values.size(), " values does not fit its ", columns_.size(), " columns");
+    fail("log ", path_.string(), ": a row of ", values.size(), " values does not fit its ", columns_.size(),
+         " columns");
   const Size* step = std::get_if<Size>(&values.front());
   if (step == nullptr) fail("log ", path_.string(), ": the first value of a row must be the step, an integer");
   if (last_step_ && *step < *last_step_)

@@ -14,7 +14,8 @@ constexpr Size cell_width = 6;
 // The characters in the order of the sheet. DEL, which has no picture, stands for every character that is not here.
 constexpr std::u32string_view characters =
     U" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~\x7F"
-    U"äöüÄÖÜß€…–×·„“”▁";
+    U"äöüÄÖÜß€…–×·„“”▁"
+    U"→←≤≥°²±éèêáàôçñå";
 
 // The font itself. '#' is ink, '.' is paper, and a space is outside the glyph, which makes the letters proportional.
 constexpr std::string_view sheet[] = {
@@ -103,6 +104,18 @@ constexpr std::string_view sheet[] = {
     ".#### .###. .#### #...# .###. .###. #.#.. ..### #.#.# ..... ..... .     .#.#  ....  ....  ..... ",
     "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .     #.#.  ....  ....  ##### ",
     "..... ..... ..... ..... ..... ..... ..... ..... ..... ..... ..... .     ....  ....  ....  ##### ",
+    // → ← ≤ ≥ ° ² ± é è ê á à ô ç ñ å
+    "..... ..... ....  ....  ...   ...   ..... ..... ..... ..... ..... ..... ..... ....  ..... ..... ",
+    "..... ..... ....  ....  ...   ...   ..... ..... ..... ..... ..... ..... ..... ....  ..... ..... ",
+    "..... ..... ...#  #...  .#.   ##.   ..#.. ...#. .#... ..#.. ...#. .#... ..#.. ....  .##.# ..#.. ",
+    "..... ..... .##.  .##.  #.#   ..#   ..#.. ..#.. ..#.. .#.#. ..#.. ..#.. .#.#. ....  #.##. .#.#. ",
+    "..#.. ..#.. #...  ...#  .#.   .#.   ##### .###. .###. .###. .###. .###. .###. .###  ####. .###. ",
+    "...#. .#... .##.  .##.  ...   #..   ..#.. #...# #...# #...# ....# ....# #...# #...  #...# ....# ",
+    "##### ##### ...#  #...  ...   ###   ..#.. ##### ##### ##### .#### .#### #...# #...  #...# .#### ",
+    "...#. .#... ....  ....  ...   ...   ..... #.... #.... #.... #...# #...# #...# #...  #...# #...# ",
+    "..#.. ..#.. ####  ####  ...   ...   ##### .#### .#### .#### .#### .#### .###. .###  #...# .#### ",
+    "..... ..... ....  ....  ...   ...   ..... ..... ..... ..... ..... ..... ..... ..#.  ..... ..... ",
+    "..... ..... ....  ....  ...   ...   ..... ..... ..... ..... ..... ..... ..... .##.  ..... ..... ",
     // clang-format on
 };
 
@@ -128,14 +141,22 @@ std::vector<Glyph> read_sheet() {
 // Typographic twins that look the same at this size.
 char32_t plain_twin(char32_t code_point) {
   switch (code_point) {
-    case U'\u00A0': return U' ';   // no-break space
-    case U'\u2018': return U'\'';  // single quotes
-    case U'\u2019': return U'\'';
-    case U'\u2010': return U'-';   // hyphens
-    case U'\u2011': return U'-';
-    case U'\u2014': return U'–';   // em dash
-    case U'\u2212': return U'–';   // minus
-    default: return code_point;
+    case U'\u00A0':
+      return U' ';  // no-break space
+    case U'\u2018':
+      return U'\'';  // single quotes
+    case U'\u2019':
+      return U'\'';
+    case U'\u2010':
+      return U'-';  // hyphens
+    case U'\u2011':
+      return U'-';
+    case U'\u2014':
+      return U'–';  // em dash
+    case U'\u2212':
+      return U'–';  // minus
+    default:
+      return code_point;
   }
 }
 

@@ -14,7 +14,7 @@ namespace {
 constexpr Size margin = 28;
 constexpr Size title_scale = 3, label_scale = 2;
 constexpr Size label_height = font_height * label_scale;
-constexpr Size gap = 12;              // between neighbouring parts
+constexpr Size gap = 12;  // between neighbouring parts
 constexpr Size pixels_per_x_tick = 130, pixels_per_y_tick = 75;
 constexpr double line_thickness = 2.5, marker_radius = 4.5;
 constexpr Size longest_marked_series = 25;
@@ -72,7 +72,8 @@ Size draw_legend(Canvas& canvas, const LineChart& chart, Size left, Size top, Si
       y += label_height + space / 2;
     }
     const double middle = static_cast<double>(y) + static_cast<double>(label_height) / 2;
-    const std::array<Point, 2> line{{{static_cast<double>(x) + 2, middle}, {static_cast<double>(x + sample) - 2, middle}}};
+    const std::array<Point, 2> line{
+        {{static_cast<double>(x) + 2, middle}, {static_cast<double>(x + sample) - 2, middle}}};
     canvas.draw_line(line, 4, color_of(chart, s));
     canvas.draw_text({static_cast<double>(x + sample + space), static_cast<double>(y)}, name, {.scale = label_scale});
     x += width + 2 * gap + space;
@@ -159,7 +160,7 @@ Canvas draw(const LineChart& chart) {
   frame.left += widest + gap;
   if (!chart.y_label.empty()) frame.left += label_height + gap;
   // The last label of the x axis is centred below its tick and may reach beyond the frame.
-  if (!x_ticks.empty()) frame.right -= std::max<Size>(0, text_pixels(x_ticks.back().label, label_scale) / 2 - margin);
+  if (!x_ticks.empty()) frame.right -= std::max<Size>(0, text_pixels(x_ticks.back().label, label_scale) / 2 - gap);
   frame.top = draw_legend(canvas, chart, frame.left, frame.top, frame.right);
 
   draw_grid(canvas, frame, axes, x_ticks, y_ticks);

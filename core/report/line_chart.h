@@ -13,9 +13,9 @@ namespace headshare {
 // One curve. A point whose x or y is NaN or infinite (or not positive on a logarithmic axis) is a gap. Points alone
 // between gaps, and all points of a short series, get a marker.
 struct Series {
-  std::string name{};              // for the legend; may be empty
-  std::vector<double> x{}, y{};    // of equal length
-  std::optional<Color> color{};    // default: the next of a palette that colour-blind people can tell apart
+  std::string name{};            // for the legend; may be empty
+  std::vector<double> x{}, y{};  // of equal length
+  std::optional<Color> color{};  // default: the next of a palette that colour-blind people can tell apart
 };
 
 enum class AxisScale { linear, logarithmic };

@@ -21,11 +21,11 @@ std::string with_thousands(Size number);
 enum class ProgressOutput { detect, terminal, plain };
 
 struct ProgressOptions {
-  std::string unit = "steps";       // what the rate counts: "tokens" shows "5,320 tokens/s"
-  Size first_step = 0;              // steps that were done before, when a run is resumed: they cost no time now
-  double seconds_between = 10;      // plain output: at most one line in this time
-  double window_seconds = 30;       // the rate and the time left come from this much of the recent past
-  std::ostream* out = nullptr;      // nullptr: std::cerr, so that standard output stays free for results
+  std::string unit = "steps";   // what the rate counts: "tokens" shows "5,320 tokens/s"
+  Size first_step = 0;          // steps that were done before, when a run is resumed: they cost no time now
+  double seconds_between = 10;  // plain output: at most one line in this time
+  double window_seconds = 30;   // the rate and the time left come from this much of the recent past
+  std::ostream* out = nullptr;  // nullptr: std::cerr, so that standard output stays free for results
   ProgressOutput output = ProgressOutput::detect;
   Size width = 0;                   // columns of the terminal; 0: ask it
   std::function<double()> clock{};  // seconds that only grow; empty: the system's steady clock
