@@ -1,4 +1,4 @@
-#include <iostream>
+#include <set>
 
 #include "cli/training_options.h"
 
@@ -121,13 +121,26 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   train_and_report(trainer, corpora, tokenizer, run, options);
 }
 
+// A resumed run goes on with what it was started with: an option that would be ignored is an error.
+void check_resume_options(const cxxopts::ParseResult& arguments) {
+  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "threads"};
+  for (const auto& argument : arguments.arguments())
+    if (!allowed.contains(argument.key()))
+      throw UsageError(
+          text("train: --", argument.key(), " cannot change when a run is resumed; start a new run for that"));
+}
+
 void resume(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   if (!std::filesystem::exists(run.training()))
     fail("train: there is no ", run.training().string(), " to go on from; start the run without --resume");
+  check_resume_options(arguments);
   const LoadedModel loaded = load_training_model(run.training());
   const Tokenizer tokenizer = Tokenizer::load(run.tokenizer());
   Recipe recipe = headshare::recipe(loaded.metadata);
   if (arguments.count("steps") > 0) recipe.steps = arguments["steps"].as<Size>();
+  if (recipe.schedule.decay_steps > 0 && recipe.steps > recipe.schedule.decay_after + recipe.schedule.decay_steps)
+    fail("train: the learning rate of this run reaches 0 at step ",
+         recipe.schedule.decay_after + recipe.schedule.decay_steps, "; to train on, use: headshare uptrain");
   const DataPaths data = data_paths(loaded.metadata);
   const TrainingData corpora = load_data(data, tokenizer, loaded.model.config().max_length);
   Trainer trainer(loaded.model, corpora.train, recipe);

@@ -69,7 +69,7 @@ void finish(Search& search, Hypothesis hypothesis, double alpha) {
 }
 
 // Replaces the live hypotheses by their best continuations; returns the row within the sentence each one came from.
-// Ends the search (no live hypotheses left) when nothing can become better than what is finished.
+// Ends the search (no live hypotheses left) when `beam` hypotheses are finished or there is no room for another token.
 std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary,
                                  const DecodingOptions& options) {
   const auto beam = static_cast<std::size_t>(options.beam);

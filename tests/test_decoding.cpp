@@ -9,8 +9,8 @@
 #include "tensor/softmax.h"
 #include "tests/model_helpers.h"
 
-// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch do
-// not matter, and beam search that keeps everything finds the best translation there is.
+// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch
+// do not matter, and beam search that keeps everything finds the best translation there is.
 
 using namespace headshare;
 using namespace headshare::test;
@@ -97,8 +97,8 @@ Best brute_force(const Transformer& model, const TokenIds& source, Size limit, d
   return best;
 }
 
-// Beam search as usually told: of the 2 beam likeliest continuations, ended ones among the first `beam` are finished, and
-// the first `beam` others live on; it is over when `beam` are finished or the limit is reached.
+// Beam search as usually told: of the 2 beam likeliest continuations, ended ones among the first `beam` are finished,
+// and the first `beam` others live on; it is over when `beam` are finished or the limit is reached.
 TokenIds plain_beam(const Transformer& model, const TokenIds& source, Size beam, std::size_t limit, double alpha) {
   using Hypothesis = std::pair<double, TokenIds>;
   const EncodedBatch batch = encoded(model, {source});

@@ -94,9 +94,12 @@ std::vector<Tick> Axis::ticks(Size wanted) const {
 
 void Axis::extend_to_ticks(Size wanted) {
   if (scale_ == AxisScale::linear) {
-    const double step = round_step((high_ - low_) / static_cast<double>(std::max<Size>(2, wanted)));
-    low_ = std::floor(low_ / step + 1e-6) * step;
-    high_ = std::ceil(high_ / step - 1e-6) * step;
+    // A second time, because a longer axis may have larger steps.
+    for (int pass = 0; pass < 2; ++pass) {
+      const double step = round_step((high_ - low_) / static_cast<double>(std::max<Size>(2, wanted)));
+      low_ = std::floor(low_ / step + 1e-6) * step;
+      high_ = std::ceil(high_ / step - 1e-6) * step;
+    }
     return;
   }
   // A twentieth of the length on each side: going to the next power of ten could leave half the chart empty.

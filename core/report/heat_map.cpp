@@ -13,7 +13,7 @@ namespace {
 
 constexpr Size margin = 24, gap = 10, panel_gap = 28;
 constexpr Size title_scale = 3, panel_title_scale = 2;
-constexpr Size bar_width = 18, bar_space = 32, shortest_bar = 90, longest_bar = 320;
+constexpr Size bar_width = 18, bar_space = 32, shortest_bar = 130, longest_bar = 320;
 constexpr Size longest_label = 150, longest_panel_title = 360, widest_for_title = 1600;
 constexpr Color not_a_number{196, 200, 206};
 
@@ -173,7 +173,7 @@ Color heat_color(double fraction) {
 
 Canvas draw(std::span<const HeatMap> panels, const HeatMapGrid& grid) {
   check(panels, grid);
-  constexpr Size ticks_wanted = 4;
+  constexpr Size ticks_wanted = 5;
   Axis scale(AxisScale::linear, {grid.minimum, grid.maximum.value_or(largest_value(panels, grid.minimum))});
   if (!grid.maximum) scale.extend_to_ticks(ticks_wanted);
   const std::vector<Tick> ticks = scale.ticks(ticks_wanted);

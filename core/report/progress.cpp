@@ -109,7 +109,7 @@ void Progress::update(Size step, Size units_done, std::string_view detail) {
   const double seconds_per_step = (last_.time - from.time) / static_cast<double>(last_.step - from.step);
   const double left = seconds_per_step * static_cast<double>(total_steps_ - last_.step);
   // Whole seconds: a countdown with tenths flickers and promises more than it knows.
-  const bool known = total_steps_ > 0 && std::isfinite(left) && left >= 0;
+  const bool known = total_steps_ > 0 && last_.time > from.time && std::isfinite(left) && left >= 0;
   draw(line_for(from, last_, known ? format_duration(std::round(left)) + " left" : ""));
 }
 
