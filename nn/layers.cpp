@@ -10,7 +10,7 @@ constexpr double layer_norm_epsilon = 1e-5;
 }  // namespace
 
 Linear::Linear(Size in, Size out, Generator& generator, TensorOptions options)
-    : weight(glorot_uniform(in, out, generator, options)), bias(zeros({out}, options)) {}
+    : weight(uniform_weight(in, out, generator, options)), bias(zeros({out}, options)) {}
 
 Variable Linear::operator()(const Variable& x, Activation activation) const {
   return linear(x, weight, bias, activation);

@@ -14,8 +14,8 @@ Tensor filled(const Shape& shape, TensorOptions options, const Draw& draw) {
 
 }  // namespace
 
-Tensor glorot_uniform(Size inputs, Size outputs, Generator& generator, TensorOptions options) {
-  const double bound = std::sqrt(6.0 / static_cast<double>(inputs + outputs));
+Tensor uniform_weight(Size inputs, Size outputs, Generator& generator, TensorOptions options) {
+  const double bound = 1 / std::sqrt(static_cast<double>(inputs));
   return filled({inputs, outputs}, options, [&] { return bound * (2 * generator.uniform() - 1); });
 }
 

@@ -1,0 +1,172 @@
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+
+#include "core/file.h"
+#include "core/text/corpus.h"
+#include "tests/model_helpers.h"
+
+// The command as a user meets it: what it prints, its exit code, and that a mistake costs nothing that was there.
+namespace headshare {
+namespace {
+
+using test::TemporaryFolder;
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string error;
+};
+
+// Runs `headshare WORDS` in a shell, inside `folder`.
+Outcome headshare_command(const TemporaryFolder& folder, const std::string& words, const std::string& input = {}) {
+  write_file(folder / "input", input);
+  const std::string line =
+      text("cd '", folder.path().string(), "' && '", HEADSHARE_COMMAND, "' ", words, " < input > out.txt 2> error.txt");
+  const int status = std::system(line.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out.txt"), read_file(folder / "error.txt")};
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// One line, on standard error, that names the program and holds `part`.
+void check_refused(const Outcome& outcome, int code, const std::string& part) {
+  INFO("standard error: ", outcome.error);
+  CHECK(outcome.code == code);
+  CHECK(contains(outcome.error, part));
+  const auto at = outcome.error.find("headshare: ");
+  REQUIRE(at != std::string::npos);
+  CHECK(outcome.error.find('\n', at) == outcome.error.size() - 1);
+}
+
+// A tiny corpus and a model trained on it for a few steps, made once.
+const TemporaryFolder& trained() {
+  static const TemporaryFolder folder("command");
+  static bool done = false;
+  if (!done) {
+    done = true;
+    const Outcome data = headshare_command(folder, "data toy --out toy --pairs 300 --seed 3");
+    REQUIRE_MESSAGE(data.code == 0, data.error);
+    const Outcome run = headshare_command(folder,
+                                          "train --data toy/train --valid toy/valid --out run --merges 60 --d-model 16 "
+                                          "--d-ff 32 --heads 4 --layers 1 --max-length 128 --steps 4");
+    REQUIRE_MESSAGE(run.code == 0, run.error);
+  }
+  return folder;
+}
+
+const std::string tiny =
+    "train --data toy/train --valid toy/valid --merges 20 --d-model 16 --heads 4 --layers 1 --steps 2 ";
+
+}  // namespace
+
+TEST_CASE("every subcommand explains itself with an example, and usage errors exit with 2") {
+  const TemporaryFolder& folder = trained();
+  const Outcome help = headshare_command(folder, "--help");
+  CHECK(help.code == 0);
+  for (const char* name :
+       {"demo", "data", "train", "convert", "uptrain", "translate", "evaluate", "benchmark", "inspect", "devices"}) {
+    CHECK(contains(help.out, text("  ", name, " ")));
+    const Outcome own = headshare_command(folder, text(name, " --help"));
+    CHECK(own.code == 0);
+    CHECK(contains(own.out, text("Example:\n")));
+    CHECK(contains(own.out, text("headshare ", name)));
+    check_refused(headshare_command(folder, text(name, " --no-such-option")), 2, text("headshare ", name, " --help"));
+  }
+  check_refused(headshare_command(folder, ""), 2, "which command?");
+  check_refused(headshare_command(folder, "fly"), 2, "no command 'fly'");
+  check_refused(headshare_command(folder, "data toy surplus --out x"), 2, "'surplus' is one word too many");
+  check_refused(headshare_command(folder, "train --steps many"), 2, "many");
+  check_refused(headshare_command(folder, "data toy"), 2, "--out is missing");
+}
+
+TEST_CASE("train refuses bad data and bad models with one line that says what to do") {
+  const TemporaryFolder& folder = trained();
+  check_refused(headshare_command(folder, "train --data nowhere/train --valid toy/valid --out x"), 1, "nowhere/train");
+  check_refused(headshare_command(folder, tiny + "--kv-heads 3 --out x"), 1,
+                "4 query heads cannot share 3 key/value heads evenly");
+  check_refused(headshare_command(folder, "train --data toy/train --valid toy/valid --d-model 15 --heads 4 --out x"), 1,
+                "d_model 15 does not split into 4 heads");
+  write_file(folder / "uneven.en", "One.\nTwo.\n");
+  write_file(folder / "uneven.de", "Eins.\n");
+  check_refused(headshare_command(folder, "train --data uneven --valid toy/valid --out x"), 1, "2");
+  check_refused(headshare_command(folder, tiny + "--norm sideways --out x"), 1, "norm 'sideways'");
+  check_refused(headshare_command(folder, tiny + "--keep everything --out x"), 2, "--keep 'everything'");
+  CHECK_FALSE(std::filesystem::exists(folder / "x"));
+}
+
+TEST_CASE("a loss that is no number any more stops the run with advice and keeps the folder") {
+  const TemporaryFolder& folder = trained();
+  const Outcome outcome =
+      headshare_command(folder, tiny + "--learning-rate 1e30 --warmup 1 --clip 0 --steps 9 --out wild");
+  check_refused(outcome, 1, "lower the learning rate");
+}
+
+TEST_CASE("a run is never written over, and a resumed one refuses options that it would ignore") {
+  const TemporaryFolder& folder = trained();
+  const std::string before = read_file(folder / "run/model.safetensors");
+  check_refused(headshare_command(folder, tiny + "--out run"), 1, "--resume");
+  check_refused(headshare_command(folder, "train --resume --out run --d-model 32"), 2, "--d-model cannot change");
+  check_refused(headshare_command(folder, "train --resume --out nowhere"), 1, "without --resume");
+  check_refused(headshare_command(folder, "convert run --kv-heads 2 --out run"), 1, "is there already");
+  check_refused(headshare_command(folder, "data toy --out toy"), 1, "is there already");
+  CHECK(read_file(folder / "run/model.safetensors") == before);
+}
+
+TEST_CASE("damaged and mismatched files are refused by name") {
+  const TemporaryFolder& folder = trained();
+  const std::string model = read_file(folder / "run/model.safetensors");
+  std::filesystem::create_directories(folder / "broken");
+  std::filesystem::copy_file(folder / "run/tokenizer.txt", folder / "broken/tokenizer.txt",
+                             std::filesystem::copy_options::overwrite_existing);
+  write_file(folder / "broken/model.safetensors", model.substr(0, model.size() / 2));
+  check_refused(headshare_command(folder, "translate broken"), 1, "broken/model.safetensors");
+
+  write_file(folder / "broken/model.safetensors", model);
+  const Outcome other = headshare_command(folder, tiny + "--out other");
+  REQUIRE_MESSAGE(other.code == 0, other.error);
+  std::filesystem::copy_file(folder / "other/tokenizer.txt", folder / "broken/tokenizer.txt",
+                             std::filesystem::copy_options::overwrite_existing);
+  check_refused(headshare_command(folder, "translate broken"), 1, "is not the tokenizer");
+  check_refused(headshare_command(folder, "translate nowhere"), 1, "no model at nowhere");
+  check_refused(headshare_command(folder, "evaluate run --data nowhere"), 1, "nowhere");
+}
+
+TEST_CASE("convert, uptrain, evaluate, translate and inspect work on what train made") {
+  const TemporaryFolder& folder = trained();
+  const Outcome convert = headshare_command(folder, "convert run --kv-heads 2 --out gqa");
+  REQUIRE_MESSAGE(convert.code == 0, convert.error);
+  CHECK(contains(convert.out, "multi-head(4) -> grouped-query(4, 2)"));
+  CHECK(contains(convert.out, "cache bytes per token 256 -> 128"));
+  check_refused(headshare_command(folder, "convert run --kv-heads 3 --out bad"), 1, "cannot be pooled into 3 evenly");
+  check_refused(headshare_command(folder, "convert run --kv-heads 2 --pooling median --out bad"), 1, "median");
+
+  const Outcome uptrain = headshare_command(folder, "uptrain gqa --alpha 0.5 --out gqa-more");
+  REQUIRE_MESSAGE(uptrain.code == 0, uptrain.error);
+  CHECK(contains(uptrain.out, "2 steps, 50 % of 4"));
+  CHECK(contains(uptrain.out, "step 6"));
+
+  write_corpus(folder / "few", Corpus{{{"The dog sleeps.", "Der Hund schläft."}, {"two dogs", "zwei Hunde"}}},
+               {.source = "en", .target = "de"});
+  const Outcome evaluation = headshare_command(folder, "evaluate gqa-more --data few --beam 2 --out translations.txt");
+  REQUIRE_MESSAGE(evaluation.code == 0, evaluation.error);
+  CHECK(contains(evaluation.out, "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:"));
+  CHECK(read_lines(folder / "translations.txt").size() == 2);
+
+  const Outcome translation = headshare_command(folder, "translate gqa-more --beam 1", "The dog sleeps.\n\ntwo dogs");
+  CHECK(translation.code == 0);
+  CHECK(std::count(translation.out.begin(), translation.out.end(), '\n') == 3);
+  const std::string endless(5000, 'x');
+  check_refused(headshare_command(folder, "translate gqa-more", "fine\n" + endless + "\n"), 1, "line 2");
+
+  CHECK(contains(headshare_command(folder, "inspect checkpoint --run gqa-more").out, "decoder.0.cross.key.weight"));
+  CHECK(contains(headshare_command(folder, "inspect graph --dot").out, "digraph"));
+  CHECK(headshare_command(folder, "inspect attention --run gqa-more --text 'The dog sleeps.' --out map.png").code == 0);
+  CHECK(read_file(folder / "map.png").substr(1, 3) == "PNG");
+  check_refused(headshare_command(folder, "inspect attention --run gqa-more --out map.png"), 1, "is there already");
+  CHECK(contains(headshare_command(folder, "inspect tokenizer --run run --text dog").out, "fingerprint"));
+  CHECK(contains(headshare_command(folder, "devices").out, "cpu"));
+}
+
+}  // namespace headshare
