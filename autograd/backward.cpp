@@ -8,8 +8,8 @@
 namespace headshare {
 namespace {
 
-// The only place where gradients are added up and checked: a backward function that returns the wrong count, shape or type
-// is caught here, by name.
+// The only place where gradients are added up and checked: a backward function that returns the wrong count, shape or
+// type is caught here, by name.
 void add_gradient(const Node& from, Node& input, Tensor gradient) {
   if (!(gradient.shape() == input.shape) || gradient.type() != input.type)
     fail("backward of ", from.operation, ": returned a gradient ", gradient.shape(), " ", name(gradient.type()),
@@ -42,8 +42,8 @@ void backward(const Variable& root, const Tensor& seed) {
   if (!root.requires_gradient()) fail("backward: nothing that this was made of needs a gradient");
   if (!(seed.shape() == root.shape())) fail("backward: seed ", seed.shape(), " for a root ", root.shape());
 
-  // An operation is always younger than its inputs: taking the youngest node first means that every gradient is complete
-  // when it is used. No recursion, however deep the graph.
+  // An operation is always younger than its inputs: taking the youngest node first means that every gradient is
+  // complete when it is used. No recursion, however deep the graph.
   const auto younger = [](const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) {
     return a->order < b->order;
   };

@@ -5,8 +5,8 @@
 #include "tensor/embedding.h"
 #include "tensor/matmul.h"
 
-// Every differentiable function: forward value and backward closure side by side, in functions_*.cpp. Shapes broadcast as in
-// tensor/; gradients of broadcast operands are summed back to their shape.
+// Every differentiable function: forward value and backward closure side by side, in functions_*.cpp. Shapes broadcast
+// as in tensor/; gradients of broadcast operands are summed back to their shape.
 namespace headshare {
 
 // --- functions_elementwise.cpp ---
@@ -52,11 +52,12 @@ Variable embedding(const Tensor& tokens, const Variable& table, double scale, co
 Variable attention(const Variable& query, const Variable& key, const Variable& value,
                    const Mask& mask);  // [B, T, H, D]
 
-// The same attention written with the simple functions above: the specification of the fused kernel, and what the lessons
-// take apart.
+// The same attention written with the simple functions above: the specification of the fused kernel, and what the
+// lessons take apart.
 Variable composed_attention(const Variable& query, const Variable& key, const Variable& value, const Mask& mask);
 
-// Sum of the rows' smoothed losses, and the sum of the unsmoothed ones to report. Rows with a target below 0 do not count.
+// Sum of the rows' smoothed losses, and the sum of the unsmoothed ones to report. Rows with a target below 0 do not
+// count.
 struct CrossEntropyLoss {
   Variable loss;  // rank 0
   double nll;     // summed

@@ -14,7 +14,8 @@ NoGradient::NoGradient() { ++no_gradient_scopes; }
 NoGradient::~NoGradient() { --no_gradient_scopes; }
 bool is_recording() { return no_gradient_scopes == 0; }
 
-// Releasing the last handle on a long chain would recurse once per node and overflow the stack: take the chain apart here.
+// Releasing the last handle on a long chain would recurse once per node and overflow the stack: take the chain apart
+// here.
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> doomed = std::move(inputs);
   while (!doomed.empty()) {

@@ -13,9 +13,9 @@ namespace headshare {
 // One gradient per input, in order; an undefined Tensor says "none for this input".
 using Gradients = std::vector<Tensor>;
 
-// What an operation leaves behind so that backward() can pass through it: who its inputs were and how the gradient of its
-// output becomes those of its inputs. It does not hold the output's value: a closure captures the tensors it needs, the
-// others are freed as the forward goes on. Closures capture Tensors, never Variables, so there are no cycles.
+// What an operation leaves behind so that backward() can pass through it: who its inputs were and how the gradient of
+// its output becomes those of its inputs. It does not hold the output's value: a closure captures the tensors it needs,
+// the others are freed as the forward goes on. Closures capture Tensors, never Variables, so there are no cycles.
 struct Node {
   std::string operation;  // "leaf" for a parameter
   Shape shape;            // of the output
@@ -80,8 +80,9 @@ Variable record(const char* operation, Tensor value, const std::vector<Variable>
   return Variable(std::move(value), std::move(node));
 }
 
-// Reverse-mode differentiation: adds d root / d leaf to the gradient of every leaf that root was made of, and frees the graph
-// on the way. root must hold one element, or `seed` gives its gradient. A second backward() through the same graph fails.
+// Reverse-mode differentiation: adds d root / d leaf to the gradient of every leaf that root was made of, and frees the
+// graph on the way. root must hold one element, or `seed` gives its gradient. A second backward() through the same
+// graph fails.
 void backward(const Variable& root);
 void backward(const Variable& root, const Tensor& seed);
 

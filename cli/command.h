@@ -39,8 +39,8 @@ class CommandLine {
 
   cxxopts::OptionAdder options() { return options_.add_options(); }
 
-  // Nothing when --help was asked for and has been printed. Throws UsageError on an unknown option, a bad value, a positional
-  // word too many or too few.
+  // Nothing when --help was asked for and has been printed. Throws UsageError on an unknown option, a bad value, a
+  // positional word too many or too few.
   std::optional<cxxopts::ParseResult> parse(const Words& words);
 
  private:

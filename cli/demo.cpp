@@ -77,7 +77,8 @@ struct Demo {
   }
 };
 
-// Converts the trained model to `kv_heads` (or keeps it, for the control), trains 5 % more, and shows it before and after.
+// Converts the trained model to `kv_heads` (or keeps it, for the control), trains 5 % more, and shows it before and
+// after.
 void convert_and_uptrain(Demo& demo, const Transformer& original, const RunPaths& source, const std::string& label,
                          const std::string& file, Size kv_heads) {
   const AttentionSites& before = original.config().attention;

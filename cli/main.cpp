@@ -38,9 +38,9 @@ void run(const Words& words) {
   throw UsageError(text("there is no command '", words[0], "'; see: headshare --help"));
 }
 
-// A thread that waits for the others spins by default. When another program needs the core it spins on, the thread that is
-// waited for does not get one: measured, ten times slower beside a single busy program. A short spin, then sleep, costs 2 %
-// on an idle machine. OpenMP's runtime reads this before main() begins, so set it and start again.
+// A thread that waits for the others spins by default. When another program needs the core it spins on, the thread that
+// is waited for does not get one: measured, ten times slower beside a single busy program. A short spin, then sleep,
+// costs 2 % on an idle machine. OpenMP's runtime reads this before main() begins, so set it and start again.
 void limit_spinning(char** arguments) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
   ::setenv("GOMP_SPINCOUNT", "20000", 1);

@@ -6,7 +6,8 @@
 
 namespace headshare::cli {
 
-// Where the training and validation text of a run lies; kept in its checkpoints, so that resuming and uptraining find it.
+// Where the training and validation text of a run lies; kept in its checkpoints, so that resuming and uptraining find
+// it.
 struct DataPaths {
   std::string train;
   std::string valid;

@@ -48,8 +48,8 @@ std::string printable(std::string_view untrusted) {
 
 std::string shape_text(const std::vector<Size>& shape) { return nlohmann::json(shape).dump(); }
 
-// Nothing where the number does not fit. An extent of 0 makes it 0 only in the end: [2^62, 2^62, 0] has no elements, but
-// its strides could not be computed either.
+// Nothing where the number does not fit. An extent of 0 makes it 0 only in the end: [2^62, 2^62, 0] has no elements,
+// but its strides could not be computed either.
 std::optional<Size> bytes_needed(ElementType type, const std::vector<Size>& shape) {
   Size bytes = bytes_of(type);
   for (const Size extent : shape) {

@@ -9,8 +9,8 @@
 
 namespace headshare::kernels {
 
-// The one place that knows how wide this processor's vectors are. GCC's and Clang's vector extensions turn `a * b + c` on
-// these types into one instruction per register, on AVX-512, AVX2 and NEON alike.
+// The one place that knows how wide this processor's vectors are. GCC's and Clang's vector extensions turn `a * b + c`
+// on these types into one instruction per register, on AVX-512, AVX2 and NEON alike.
 #if defined(__AVX512F__)
 constexpr Size vector_bytes = 64;
 #elif defined(__AVX__)
@@ -68,9 +68,9 @@ inline T max_of_lanes(Vector<T> v) {
   return max;
 }
 
-// e^x in every lane; relative error about 2e-7 in float32. x = n ln 2 + r with |r| <= ln(2) / 2, then a polynomial for e^r
-// (Cephes' coefficients) and n added to the exponent bits. Results below 1e-38 become about 1e-38; overflow is the caller's
-// to avoid (softmax subtracts the maximum first). NaN stays NaN.
+// e^x in every lane; relative error about 2e-7 in float32. x = n ln 2 + r with |r| <= ln(2) / 2, then a polynomial for
+// e^r (Cephes' coefficients) and n added to the exponent bits. Results below 1e-38 become about 1e-38; overflow is the
+// caller's to avoid (softmax subtracts the maximum first). NaN stays NaN.
 inline Vector<float> exp(Vector<float> x) {
   typedef std::uint32_t Integers __attribute__((vector_size(vector_bytes)));
   const Vector<float> lowest = Vector<float>{} - 87.0f;

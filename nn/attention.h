@@ -5,14 +5,14 @@
 
 namespace headshare {
 
-// Keys and values of one attention, as the kernel reads them.                                     key, value: [B, S, G, D]
+// Keys and values of one attention, as the kernel reads them.                                  key, value: [B, S, G, D]
 struct KeysValues {
   Variable key;
   Variable value;
 };
 
-// Attention with H query heads and G key/value heads. The mode is a constructor argument; nothing below asks which it is:
-// only the width of the key and value projections, and the index g = h / (H / G) in the kernel, depend on it.
+// Attention with H query heads and G key/value heads. The mode is a constructor argument; nothing below asks which it
+// is: only the width of the key and value projections, and the index g = h / (H / G) in the kernel, depend on it.
 struct Attention {
   AttentionMode mode;
   Linear query;   // [C, H D] = [C, C]
@@ -24,7 +24,7 @@ struct Attention {
 
   Size head_size() const { return output.weight.extent(0) / mode.heads; }  // D
 
-  // x: [B, T, C] asks, source: [B, S, C] answers; self-attention passes the same variable twice.        result: [B, T, C]
+  // x: [B, T, C] asks, source: [B, S, C] answers; self-attention passes the same variable twice.      result: [B, T, C]
   Variable operator()(const Variable& x, const Variable& source, const Mask& mask) const;
 
   // The two halves of it, for decoding: keys and values are projected once and kept.

@@ -32,7 +32,8 @@ inline void check(const AttentionMode& mode, Size d_model) {
     fail("attention: ", mode.heads, " query heads cannot share ", mode.kv_heads, " key/value heads evenly");
 }
 
-// The three places where an encoder-decoder attends. Shazeer shares heads at all three, Ainslie leaves the encoder alone.
+// The three places where an encoder-decoder attends. Shazeer shares heads at all three, Ainslie leaves the encoder
+// alone.
 struct AttentionSites {
   AttentionMode encoder_self;
   AttentionMode decoder_self;

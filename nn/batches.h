@@ -44,8 +44,8 @@ struct Batch {
 Batch make_batch(std::span<const EncodedPair> pairs, std::span<const Size> members, Device device);
 
 // How an epoch is cut into batches: pairs of similar length together, as many as fit into tokens_per_batch when padded
-// (sentences times the longest side), in random order. Depends on nothing but the corpus and these numbers, so that a resumed
-// run sees the same batches. A pair that alone exceeds the limit gets a batch of its own.
+// (sentences times the longest side), in random order. Depends on nothing but the corpus and these numbers, so that a
+// resumed run sees the same batches. A pair that alone exceeds the limit gets a batch of its own.
 std::vector<std::vector<Size>> plan_epoch(const EncodedCorpus& corpus, Size tokens_per_batch, std::uint64_t seed,
                                           Size epoch);
 

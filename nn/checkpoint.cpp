@@ -55,8 +55,8 @@ void copy_stored(const SafetensorsFile& file, const std::string& who, const std:
   to.copy_from(tensor.to(to.device()));
 }
 
-// A configuration read from a file must not make this program build a model that the file cannot hold: a few damaged digits
-// would otherwise ask for terabytes.
+// A configuration read from a file must not make this program build a model that the file cannot hold: a few damaged
+// digits would otherwise ask for terabytes.
 TransformerConfig plausible_config(const SafetensorsFile& file, const std::string& who, const std::string& prefix) {
   TransformerConfig config;
   try {

@@ -12,8 +12,9 @@ namespace headshare {
 
 using Metadata = std::map<std::string, std::string>;
 
-// A model on disk: a safetensors file with every parameter under its name, and the configuration as metadata beside whatever
-// else is given (the tokenizer's fingerprint, the step, the recipe). The Python package `safetensors` opens it.
+// A model on disk: a safetensors file with every parameter under its name, and the configuration as metadata beside
+// whatever else is given (the tokenizer's fingerprint, the step, the recipe). The Python package `safetensors` opens
+// it.
 void save_model(const std::filesystem::path& path, const Transformer& model, const Metadata& extra = {});
 
 // Fails when the file is damaged, has a parameter too many or too few, or one of another shape.
@@ -23,8 +24,8 @@ struct LoadedModel {
 };
 LoadedModel load_model(const std::filesystem::path& path, Device device = Device::cpu);
 
-// All that a run needs to go on, in one file, so that no crash can leave half of it: weights, both moments of every parameter,
-// the recipe, the state, and `extra`.
+// All that a run needs to go on, in one file, so that no crash can leave half of it: weights, both moments of every
+// parameter, the recipe, the state, and `extra`.
 void save_training(const std::filesystem::path& path, const Trainer& trainer, const Metadata& extra = {});
 
 // The weights in such a file, and its metadata; see transformer_config, recipe and training_state for what that holds.
@@ -35,7 +36,8 @@ void load_training_state(const std::filesystem::path& path, Trainer& trainer);
 // The element-wise mean of several checkpoints of one model ("checkpoint averaging", Vaswani et al. 2017, 6.1).
 LoadedModel mean_of_models(const std::vector<std::filesystem::path>& paths);
 
-// The training state of a run after conversion to fewer key/value heads: weights and moments pooled, same step and recipe.
+// The training state of a run after conversion to fewer key/value heads: weights and moments pooled, same step and
+// recipe.
 void convert_training(const std::filesystem::path& from, const std::filesystem::path& to, const Transformer& before,
                       const Transformer& after, const Metadata& extra);
 

@@ -50,7 +50,8 @@ std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<
         finished[row] = true;
       if (!finished[row]) targets[s].push_back(tokens[row]);
     }
-    // Finished sentences leave the batch. Moving the caches of those that stay costs a copy: wait until a quarter is done.
+    // Finished sentences leave the batch. Moving the caches of those that stay costs a copy: wait until a quarter is
+    // done.
     const auto done = static_cast<std::size_t>(std::count(finished.begin(), finished.end(), true));
     if (done == 0 || (4 * done < sentence.size() && done < sentence.size())) continue;
     std::vector<std::int32_t> staying;

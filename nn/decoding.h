@@ -16,8 +16,8 @@ struct DecodingOptions {
 
 using TokenIds = std::vector<std::int32_t>;
 
-// The target tokens, without begin and end, of each source sentence (which end with the end token). A sentence stops after
-// 2 S + 10 tokens at the latest, or where the model's positions end.
+// The target tokens, without begin and end, of each source sentence (which end with the end token). A sentence stops
+// after 2 S + 10 tokens at the latest, or where the model's positions end.
 // Greedy: always the likeliest next token.
 std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<TokenIds>& sources);
 // Beam search: the `beam` likeliest beginnings are continued side by side. With beam 1 the same as greedy.
@@ -28,8 +28,8 @@ std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<To
 std::vector<std::string> translate(const Transformer& model, const Tokenizer& tokenizer,
                                    const std::vector<std::string>& sentences, const DecodingOptions& options = {});
 
-// Cross-attention of one sentence and its translation, for heat maps: weights[layer] is [H, T, S], rows the target tokens as
-// they are produced (the last row produces the end token).
+// Cross-attention of one sentence and its translation, for heat maps: weights[layer] is [H, T, S], rows the target
+// tokens as they are produced (the last row produces the end token).
 std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target);
 
 struct DecodingSpeed {

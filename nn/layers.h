@@ -5,7 +5,7 @@
 
 namespace headshare {
 
-// y = activation(x weight + bias)                                 x: [..., in]   weight: [in, out]   bias: [out]   y: [..., out]
+// y = activation(x weight + bias)                        x: [..., in]   weight: [in, out]   bias: [out]   y: [..., out]
 struct Linear {
   Parameter weight;
   Parameter bias;
@@ -15,7 +15,7 @@ struct Linear {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// Layer normalisation over the last dimension (Ba, Kiros, Hinton 2016).                                    x, y: [..., C]
+// Layer normalisation over the last dimension (Ba, Kiros, Hinton 2016).                                  x, y: [..., C]
 struct LayerNormalization {
   Parameter gain;
   Parameter bias;
@@ -26,7 +26,7 @@ struct LayerNormalization {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// Two linear layers with an activation between them, for each position alone.                               x, y: [..., C]
+// Two linear layers with an activation between them, for each position alone.                            x, y: [..., C]
 struct FeedForward {
   Linear inner;  // [C, F]
   Linear outer;  // [F, C]
@@ -37,8 +37,9 @@ struct FeedForward {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// Dropout for one forward pass. Every use draws from its own counter ("site"), so the masks depend on the seed, the training
-// step and the place in the model, and on nothing else: not on threads, devices, or whether the run was resumed.
+// Dropout for one forward pass. Every use draws from its own counter ("site"), so the masks depend on the seed, the
+// training step and the place in the model, and on nothing else: not on threads, devices, or whether the run was
+// resumed.
 class Dropout {
  public:
   static Dropout none() { return Dropout(0, 0, 0); }  // validation, decoding
@@ -54,7 +55,7 @@ class Dropout {
   std::uint64_t site_;
 };
 
-// Positions as sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, 3.5).       result: [length, C]
+// Positions as sines and cosines of geometrically growing wavelengths (Vaswani et al. 2017, 3.5).   result: [length, C]
 //   position p, channel 2i: sin(p / 10000^(2i/C)), channel 2i + 1: cos of the same
 Tensor sinusoidal_positions(Size length, Size d_model, TensorOptions options);
 

@@ -15,7 +15,8 @@ namespace headshare {
 //   loss.png               the curves in log.csv
 //   best.safetensors       the best model so far by validation (Keep::best only)
 //   recent/                the last checkpoints (Keep::average only)
-// optimizer.safetensors is complete in itself: a run killed at any moment goes on from its last one, as if never stopped.
+// optimizer.safetensors is complete in itself: a run killed at any moment goes on from its last one, as if never
+// stopped.
 enum class Keep { last, best, average };
 
 struct RunOptions {
@@ -42,13 +43,13 @@ struct RunPaths {
 // Fails when the folder already holds a run: nothing is written over.
 void check_new_run(const RunPaths& run);
 
-// Trains until trainer.recipe().steps updates are done, the time is up, or patience ends, and keeps the folder up to date. A
-// trainer whose state is not at step 0 continues the folder's log. Returns the model's final validation NLL.
+// Trains until trainer.recipe().steps updates are done, the time is up, or patience ends, and keeps the folder up to
+// date. A trainer whose state is not at step 0 continues the folder's log. Returns the model's final validation NLL.
 double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenizer& tokenizer, const RunPaths& run,
                     const RunOptions& options);
 
-// A model and its tokenizer from a run's folder or from a model file with tokenizer.txt beside it. Fails when the tokenizer is
-// not the one that the model was trained with.
+// A model and its tokenizer from a run's folder or from a model file with tokenizer.txt beside it. Fails when the
+// tokenizer is not the one that the model was trained with.
 struct LoadedRun {
   Transformer model;
   Tokenizer tokenizer;

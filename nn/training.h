@@ -25,7 +25,8 @@ struct Recipe {
 std::map<std::string, std::string> to_metadata(const Recipe& recipe);
 Recipe recipe(const std::map<std::string, std::string>& metadata);
 
-// Where a run stands. With the weights and the optimizer's moments this is all that is needed to go on as if never stopped.
+// Where a run stands. With the weights and the optimizer's moments this is all that is needed to go on as if never
+// stopped.
 struct TrainingState {
   Size step = 0;  // updates done
   Size epoch = 0;
@@ -52,7 +53,8 @@ class Trainer {
   // Fails when the corpus is empty.
   Trainer(const Transformer& model, const EncodedCorpus& corpus, const Recipe& recipe);
 
-  // One update: forward, backward, clipping, Adam. Fails, before it changes a weight, when loss or gradient are not finite.
+  // One update: forward, backward, clipping, Adam. Fails, before it changes a weight, when loss or gradient are not
+  // finite.
   StepReport step();
 
   const Recipe& recipe() const { return recipe_; }

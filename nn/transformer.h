@@ -29,8 +29,8 @@ struct DecoderLayer {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// What decoding keeps between steps, per decoder layer: the self-attention cache, which grows, and the keys and values of the
-// source sentence, which are projected once.
+// What decoding keeps between steps, per decoder layer: the self-attention cache, which grows, and the keys and values
+// of the source sentence, which are projected once.
 struct DecoderState {
   struct Layer {
     KeyValueCache self;
@@ -65,7 +65,7 @@ class Transformer {
   DecoderState start(const Variable& memory, const Tensor& source_lengths, Size capacity) const;
   Tensor step(const Tensor& tokens, DecoderState& state) const;  // int32 [B] -> logits [B, V]
 
-  // Weights of the cross-attention of each layer while producing `target` [1, T], for pictures.             each [H, T, S]
+  // Weights of the cross-attention of each layer while producing `target` [1, T], for pictures.          each [H, T, S]
   std::vector<Tensor> cross_attention_weights(const Tensor& target, const DecoderState& state) const;
 
   const std::vector<EncoderLayer>& encoder() const { return encoder_; }
@@ -98,8 +98,8 @@ Transformer clone(const Transformer& model);
 // Copies every parameter of the same name and shape from `source`; fails when one is missing or differs.
 void copy_parameters(const Transformer& source, const Transformer& destination);
 
-// Bytes that one decoded position adds to the self-attention caches plus those that one source position takes in the cross
-// caches, all layers: 2 (key and value) * G * D * bytes an element.
+// Bytes that one decoded position adds to the self-attention caches plus those that one source position takes in the
+// cross caches, all layers: 2 (key and value) * G * D * bytes an element.
 Size cache_bytes_per_token(const Transformer& model);
 
 }  // namespace headshare

@@ -5,8 +5,8 @@
 
 namespace headshare {
 
-// One step of Adam (Kingma, Ba 2015) with decoupled weight decay (Loshchilov, Hutter 2019), in place: the parameter and its
-// two moments are read and written once. All four tensors have one shape.
+// One step of Adam (Kingma, Ba 2015) with decoupled weight decay (Loshchilov, Hutter 2019), in place: the parameter and
+// its two moments are read and written once. All four tensors have one shape.
 using kernels::AdamStep;
 void adam(const AdamStep& step, const Tensor& parameter, const Tensor& gradient, const Tensor& mean,
           const Tensor& variance);

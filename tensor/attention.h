@@ -13,9 +13,9 @@ struct Mask {
 constexpr kernels::AttentionMask::Order any_order = kernels::AttentionMask::Order::any;
 constexpr kernels::AttentionMask::Order causal = kernels::AttentionMask::Order::causal;
 
-// Scaled dot-product attention with shared key/value heads; see kernels/attention.h for the formula. Heads are read where
-// they lie: any strides, as long as the last dimension is contiguous.
-//                                     query: [B, T, H, D]   key, value: [B, S, G, D]   output: [B, T, H, D]   G divides H
+// Scaled dot-product attention with shared key/value heads; see kernels/attention.h for the formula. Heads are read
+// where they lie: any strides, as long as the last dimension is contiguous.
+//          query: [B, T, H, D]   key, value: [B, S, G, D]   output: [B, T, H, D]   G divides H
 struct AttentionResult {
   Tensor output;
   Tensor log_sum_exp;  // [B, H, T], for the backward
@@ -28,7 +28,7 @@ struct AttentionGradients {
 AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key,
                                       const Tensor& value, const Mask& mask, const AttentionResult& forward);
 
-// The weights themselves, for pictures.                                                              result: [B, H, T, S]
+// The weights themselves, for pictures.                                                            result: [B, H, T, S]
 Tensor attention_weights(const Tensor& query, const Tensor& key, const Mask& mask);
 
 }  // namespace headshare

@@ -5,8 +5,8 @@
 
 namespace headshare {
 
-// From a tensor's device and element type, which are known at run time, to the kernel instance, which is chosen at compile
-// time: calls body(device_tag, T{}) once.
+// From a tensor's device and element type, which are known at run time, to the kernel instance, which is chosen at
+// compile time: calls body(device_tag, T{}) once.
 //   dispatch_floating("softmax", x, [&](auto device, auto zero) {
 //     using T = decltype(zero);
 //     kernels::softmax(device, rows, n, x.data<T>(), y.data<T>());

@@ -4,7 +4,7 @@
 
 namespace headshare {
 
-// Two operands, shapes broadcast against each other.                         a, b: broadcastable; result: broadcast_shape
+// Two operands, shapes broadcast against each other.                       a, b: broadcastable; result: broadcast_shape
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor subtract(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
@@ -23,7 +23,8 @@ Tensor relu(const Tensor& x);
 Tensor gelu(const Tensor& x);  // x Phi(x), Phi the normal distribution (Hendrycks, Gimpel 2016)
 Tensor affine(const Tensor& x, double scale, double shift);  // scale x + shift
 
-// Gradients that are not products of the above: of the input, given the output y (or the input x) and the output's gradient.
+// Gradients that are not products of the above: of the input, given the output y (or the input x) and the output's
+// gradient.
 Tensor relu_backward(const Tensor& y, const Tensor& dy);
 Tensor gelu_backward(const Tensor& x, const Tensor& dy);
 Tensor tanh_backward(const Tensor& y, const Tensor& dy);

@@ -5,16 +5,17 @@
 
 namespace headshare {
 
-// Rows of the table times `scale`, plus the row of `positions` for where each token stands (positions may be undefined).
-// tokens: int32 [B, T]   table: [V, C]   positions: [at least first_position + T, C]                     result: [B, T, C]
+// Rows of the table times `scale`, plus the row of `positions` for where each token stands (positions may be
+// undefined).
+// tokens: int32 [B, T]   table: [V, C]   positions: [at least first_position + T, C]                  result: [B, T, C]
 Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position);
 Tensor embedding_backward(const Tensor& dy, const Tensor& tokens, double scale, const Shape& table_shape);  // [V, C]
 
-// Rows of x in another order, or some of them several times.       x: [N, ...]   index: int32 [M]        result: [M, ...]
+// Rows of x in another order, or some of them several times.       x: [N, ...]   index: int32 [M]      result: [M, ...]
 Tensor gather_rows(const Tensor& x, const Tensor& index);
 
-// Zeroes each element with mask.probability and scales the others by 1 / (1 - probability) (Srivastava et al. 2014). The
-// same mask makes the same zeros, so it is its own backward and nothing is stored.
+// Zeroes each element with mask.probability and scales the others by 1 / (1 - probability) (Srivastava et al. 2014).
+// The same mask makes the same zeros, so it is its own backward and nothing is stored.
 using kernels::DropoutMask;
 Tensor dropout(const Tensor& x, const DropoutMask& mask);
 

@@ -8,7 +8,8 @@ namespace {
 // Whether the last two dimensions can be read in place: one of them must have stride 1.
 bool is_readable_matrix(const Tensor& x) { return x.stride(-1) == 1 || x.stride(-2) == 1 || x.count() == 0; }
 
-// The stride from one matrix to the next when all batch dimensions are seen as one; -1 when the strides do not allow that.
+// The stride from one matrix to the next when all batch dimensions are seen as one; -1 when the strides do not allow
+// that.
 Size batch_stride(const Tensor& x) {
   Size stride = 0, expected = -1;
   for (int i = x.rank() - 3; i >= 0; --i) {

@@ -24,7 +24,8 @@ Tensor sum(const Tensor& x);
 Tensor mean(const Tensor& x);
 double sum_of_squares(const Tensor& x);  // in float64, for norms
 
-// Undoes a broadcast: adds up the repeated elements until x has this shape. The backward of every broadcasting operation.
+// Undoes a broadcast: adds up the repeated elements until x has this shape. The backward of every broadcasting
+// operation.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
 }  // namespace headshare

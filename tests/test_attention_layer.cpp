@@ -28,7 +28,8 @@ Attention random_layer(AttentionMode mode, TensorOptions options = float64) {
 
 using Values = std::vector<double>;
 
-// The layer in plain loops, straight from the definition; which key/value head a query head reads is the caller's choice.
+// The layer in plain loops, straight from the definition; which key/value head a query head reads is the caller's
+// choice.
 struct PlainAttention {
   const Attention& layer;
   std::function<Size(Size)> kv_head_of = [group = layer.mode.heads / layer.mode.kv_heads](Size h) { return h / group; };

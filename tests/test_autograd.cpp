@@ -7,8 +7,8 @@
 #include "tensor/elementwise.h"
 #include "tests/tensor_helpers.h"
 
-// The engine: who gets which gradient, when memory is shared, and what is refused. The mathematics of each function is in
-// test_gradients.cpp.
+// The engine: who gets which gradient, when memory is shared, and what is refused. The mathematics of each function is
+// in test_gradients.cpp.
 
 using namespace headshare;
 using namespace headshare::test;

@@ -12,8 +12,8 @@
 #include "tensor/softmax.h"
 #include "tests/tensor_helpers.h"
 
-// What tensor/ adds to the kernels: broadcasting, views as operands, shapes of results, and what is refused. Everything is
-// compared with loops that read one element after the other through at().
+// What tensor/ adds to the kernels: broadcasting, views as operands, shapes of results, and what is refused. Everything
+// is compared with loops that read one element after the other through at().
 
 using namespace headshare;
 using namespace headshare::test;

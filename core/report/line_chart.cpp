@@ -58,7 +58,8 @@ Axes axes_for(const LineChart& chart) {
   return {Axis(chart.x_scale, x), Axis(chart.y_scale, y)};
 }
 
-// Names side by side above the frame, where they cannot hide a curve; a new line where one is full. Returns the y below.
+// Names side by side above the frame, where they cannot hide a curve; a new line where one is full. Returns the y
+// below.
 Size draw_legend(Canvas& canvas, const LineChart& chart, Size left, Size top, Size right) {
   constexpr Size sample = 28, space = 8;
   Size x = left, y = top;

@@ -10,10 +10,10 @@
 namespace headshare {
 
 // The toy language: English sentences with their German translations, made by a small grammar written for this project.
-// It is small enough that a model trained for minutes translates it without a mistake, and it still holds what makes the
-// real task hard: words that change with gender, case and number ("with the old dog" - "mit dem alten Hund"), verbs that
-// travel ("Am Montag ruft die Frau den Arzt an", "weil die Frau den Arzt anruft"), and numbers whose digits swap places
-// (forty-two - zweiundvierzig).
+// It is small enough that a model trained for minutes translates it without a mistake, and it still holds what makes
+// the real task hard: words that change with gender, case and number ("with the old dog" - "mit dem alten Hund"), verbs
+// that travel ("Am Montag ruft die Frau den Arzt an", "weil die Frau den Arzt anruft"), and numbers whose digits swap
+// places (forty-two - zweiundvierzig).
 //
 // The translation is a function: no English sentence ever has two different German ones. So an exact match is a fair
 // score, and 100 % is possible.

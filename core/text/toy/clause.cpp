@@ -43,8 +43,8 @@ std::string english_verb(const Clause& clause) {
                clause.tense == Tense::past ? verb.english_past : agreeing(clause, verb.english, verb.english_third)});
 }
 
-// Everything behind the English verb: object, place, manner, time. The particle stands in front of the object unless the
-// object is a pronoun: "picks up the child", "picks her up".
+// Everything behind the English verb: object, place, manner, time. The particle stands in front of the object unless
+// the object is a pronoun: "picks up the child", "picks her up".
 std::string english_complements(const Clause& clause, Front front) {
   const std::string_view particle = clause.verb->particle;
   const bool pronoun = clause.object.standing == Standing::pronoun;
