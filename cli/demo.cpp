@@ -103,7 +103,7 @@ void run(const Words& words, const std::string& summary) {
   CommandLine line("demo", summary, "  headshare demo --out runs/quickstart");
   line.options()("out", "Folder for everything it makes",
                  cxxopts::value<std::string>()->default_value("runs/quickstart"))(
-      "steps", "Updates of the multi-head model", cxxopts::value<Size>()->default_value("2400"))(
+      "steps", "Updates of the multi-head model", cxxopts::value<Size>()->default_value("8000"))(
       "pairs", "Training pairs of the toy language", cxxopts::value<Size>()->default_value("60000"))(
       "seed", "Of the data, the weights and the order of batches", cxxopts::value<std::uint64_t>()->default_value("1"))(
       "threads", "Processor cores to use", cxxopts::value<Size>());
@@ -134,13 +134,13 @@ void run(const Words& words, const std::string& summary) {
                            .layers = 2,
                            .attention = multi_head(heads),
                            .max_length = 128,
-                           .dropout = 0.05},
+                           .dropout = 0},
                           seed);
   std::cout << "   " << with_thousands(count_parameters(model)) << " parameters, vocabulary "
             << with_thousands(demo.tokenizer.size()) << std::endl;
   const Recipe recipe{.steps = steps,
-                      .tokens_per_batch = 2048,
-                      .schedule = {.peak = 3e-3, .warmup = std::min(Size{300}, steps)},
+                      .tokens_per_batch = 768,
+                      .schedule = {.peak = 2.5e-3, .warmup = std::min(Size{1500}, steps)},
                       .seed = seed};
   const RunPaths source{folder / "multi-head"};
   Trainer trainer(model, demo.train, recipe);
