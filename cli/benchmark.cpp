@@ -10,12 +10,6 @@
 namespace headshare::cli {
 namespace {
 
-std::string rounded(double value, int digits) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << value;
-  return std::move(out).str();
-}
-
 void run(const Words& words, const std::string& summary) {
   CommandLine line("benchmark", summary, "  headshare benchmark --batch 64 --source 256 --target 32");
   line.options()("batch", "Sentences side by side", cxxopts::value<Size>()->default_value("64"))(
@@ -32,7 +26,7 @@ void run(const Words& words, const std::string& summary) {
   const auto size = [&](const char* option) { return (*arguments)[option].as<Size>(); };
   const DecodingMeasurement measurement{
       .batch = size("batch"), .source_length = size("source"), .target_length = size("target")};
-  for (const char* option : {"batch", "source", "target"})
+  for (const char* option : {"batch", "source", "target", "heads", "layers"})
     if (size(option) < 1) throw UsageError(text("benchmark: --", option, " must be at least 1"));
   std::cout << describe_devices() << "greedy decoding with random weights, batch " << measurement.batch << ", source "
             << measurement.source_length << ", " << measurement.target_length << " steps, median of "
@@ -44,7 +38,7 @@ void run(const Words& words, const std::string& summary) {
                {"tokens/s", Alignment::right},
                {"speed-up", Alignment::right}});
   double first = 0;
-  for (Size kv_heads = size("heads"); kv_heads >= 1; kv_heads /= 2) {
+  for (Size kv_heads = size("heads"); kv_heads >= 1; --kv_heads) {
     if (size("heads") % kv_heads != 0) continue;
     const Transformer model({.vocabulary = size("vocabulary"),
                              .d_model = size("d-model"),
@@ -55,9 +49,10 @@ void run(const Words& words, const std::string& summary) {
     const DecodingSpeed speed = measure_decoding(model, measurement);
     if (first == 0) first = speed.tokens_per_second;
     table.add_row({name(model.config().attention.cross), with_thousands(count_parameters(model)),
-                   rounded(static_cast<double>(speed.cache_bytes) / (1 << 20), 1),
-                   rounded(1e3 * speed.seconds_per_step, 2), with_thousands(static_cast<Size>(speed.tokens_per_second)),
-                   rounded(speed.tokens_per_second / first, 2)});
+                   with_decimals(static_cast<double>(speed.cache_bytes) / (1 << 20), 1),
+                   with_decimals(1e3 * speed.seconds_per_step, 2),
+                   with_thousands(static_cast<Size>(speed.tokens_per_second)),
+                   with_decimals(speed.tokens_per_second / first, 2)});
   }
   std::cout << table.plain();
 }

@@ -55,8 +55,13 @@ void run(const Words& words, const std::string& summary) {
             << ", sites: " << sites << "\nparameters " << with_thousands(count_parameters(loaded.model)) << " -> "
             << with_thousands(count_parameters(converted)) << ", cache bytes per token "
             << with_thousands(cache_bytes_per_token(loaded.model)) << " -> "
-            << with_thousands(cache_bytes_per_token(converted)) << "\n"
-            << destination.folder.string() << ": next, headshare uptrain\n";
+            << with_thousands(cache_bytes_per_token(converted)) << '\n';
+  if (!std::filesystem::exists(destination.training())) return;
+  const auto keep = loaded.metadata.find("run.keep");
+  if (keep != loaded.metadata.end() && keep->second != "last")
+    std::cout << "uptraining goes on from the last step of the run, not from its " << keep->second << " model\n";
+  std::cout << "next: headshare uptrain " << destination.folder.string() << " --out " << destination.folder.string()
+            << "-uptrained\n";
 }
 
 }  // namespace

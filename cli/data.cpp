@@ -20,8 +20,11 @@ void run(const Words& words, const std::string& summary) {
   const auto kind = (*arguments)["KIND"].as<std::string>();
   if (kind != "toy") throw UsageError(text("data: there is no '", kind, "' data; this program makes: toy"));
   const std::filesystem::path out = required(*arguments, "out", "data");
-  if (std::filesystem::exists(out / "train.en"))
-    fail("data: ", (out / "train.en").string(), " is there already; choose another --out folder");
+  if ((*arguments)["pairs"].as<Size>() < 1) throw UsageError("data: --pairs must be at least 1");
+  for (const char* name : {"train", "valid", "test", "test-composition"})
+    for (const char* ending : {".en", ".de"})
+      if (const std::filesystem::path file = out / text(name, ending); std::filesystem::exists(file))
+        fail("data: ", file.string(), " is there already; choose another --out folder");
   const ToyLanguage toy =
       make_toy_language({.pairs = (*arguments)["pairs"].as<Size>(), .seed = (*arguments)["seed"].as<std::uint64_t>()});
   const Languages languages{.source = "en", .target = "de"};

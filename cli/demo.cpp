@@ -4,6 +4,7 @@
 
 #include "cli/attention_picture.h"
 #include "cli/command.h"
+#include "cli/training_options.h"
 #include "core/report/progress.h"
 #include "core/report/table.h"
 #include "core/text/toy_language.h"
@@ -19,18 +20,12 @@ constexpr Size heads = 8;
 constexpr double alpha = 0.05;
 const Languages languages{.source = "en", .target = "de"};
 
-std::string rounded(double value, int digits = 1) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(digits) << value;
-  return std::move(out).str();
-}
-
 // The first of DIR, DIR-2, DIR-3 ... that is not there yet: a second quickstart must not cost the results of the first.
 std::filesystem::path free_folder(const std::filesystem::path& wanted) {
-  std::filesystem::path folder = wanted;
-  for (Size i = 2; std::filesystem::exists(folder); ++i) folder = text(wanted.string(), "-", i);
-  if (folder != wanted)
-    std::cout << wanted.string() << " is there already; this run goes to " << folder.string() << '\n';
+  const std::filesystem::path base = (wanted / "").parent_path();  // without a slash at the end
+  std::filesystem::path folder = base;
+  for (Size i = 2; std::filesystem::exists(folder); ++i) folder = text(base.string(), "-", i);
+  if (folder != base) std::cout << base.string() << " is there already; this run goes to " << folder.string() << '\n';
   return folder;
 }
 
@@ -61,12 +56,21 @@ struct Demo {
       return measure_decoding(model, {.batch = batch, .source_length = 16, .target_length = 32}).tokens_per_second;
     };
     bleu_signature = result.bleu_signature;
-    table.add_row({label, std::to_string(model.config().attention.cross.kv_heads),
-                   with_thousands(count_parameters(model)), rounded(100 * result.exact_match), rounded(result.bleu),
-                   rounded(result.chrf), with_thousands(cache_bytes_per_token(model)),
-                   with_thousands(static_cast<Size>(tokens_per_second(1))),
-                   with_thousands(static_cast<Size>(tokens_per_second(64)))});
-    std::cout << label << ": exact match " << rounded(100 * result.exact_match) << " %" << std::endl;
+    table.add_row(
+        {label, std::to_string(model.config().attention.cross.kv_heads), with_thousands(count_parameters(model)),
+         with_decimals(100 * result.exact_match, 1), with_decimals(result.bleu, 1), with_decimals(result.chrf, 1),
+         with_thousands(cache_bytes_per_token(model)), with_thousands(static_cast<Size>(tokens_per_second(1))),
+         with_thousands(static_cast<Size>(tokens_per_second(64)))});
+    std::cout << label << ": exact match " << with_decimals(100 * result.exact_match, 1) << " %" << std::endl;
+  }
+
+  // With what `headshare train --resume` and `headshare uptrain` need to go on with these runs.
+  RunOptions run_options(Size log_every, Size validate_every) const {
+    RunOptions options{.log_every = log_every, .validate_every = validate_every};
+    options.metadata = to_metadata(DataPaths{folder / "toy" / "train", folder / "toy" / "valid", languages});
+    options.metadata.merge(to_metadata(options));
+    options.metadata.insert_or_assign("data.pairs", std::to_string(train.pairs.size()));
+    return options;
   }
 
   // One sentence in words, and where the model looked while it wrote each of them.
@@ -94,7 +98,7 @@ void convert_and_uptrain(Demo& demo, const Transformer& original, const RunPaths
   Trainer trainer(model, demo.train, recipe);
   load_training_state(run.training(), trainer);
   demo.tokenizer.save(run.tokenizer());
-  run_training(trainer, demo.valid, demo.tokenizer, run, {.log_every = 10, .validate_every = recipe.steps});
+  run_training(trainer, demo.valid, demo.tokenizer, run, demo.run_options(10, recipe.steps));
   demo.measure(label + ", 5 % more training", model);
   demo.show(label, file, model);
 }
@@ -144,8 +148,7 @@ void run(const Words& words, const std::string& summary) {
                       .seed = seed};
   const RunPaths source{folder / "multi-head"};
   Trainer trainer(model, demo.train, recipe);
-  run_training(trainer, demo.valid, demo.tokenizer, source,
-               {.log_every = 20, .validate_every = std::max(Size{1}, steps / 6)});
+  run_training(trainer, demo.valid, demo.tokenizer, source, demo.run_options(20, std::max(Size{1}, steps / 6)));
   demo.measure("multi-head", model);
 
   std::cout << "\n3. Let groups of query heads share the mean of their key/value heads, then train 5 % more\n"
@@ -155,14 +158,13 @@ void run(const Words& words, const std::string& summary) {
   convert_and_uptrain(demo, model, source, "multi-query", "multi-query", 1);
   std::filesystem::copy_file(source.chart(), folder / "loss.png");
 
-  std::cout
-      << "\n4. What came out, on " << demo.toy.test.size() << " sentences that training never saw, decoded greedily\n\n"
-      << demo.table.plain() << "\nBLEU: " << demo.bleu_signature
-      << "\nThis model is so small that its weights and cache fit into the processor's cache: sharing heads shrinks "
-         "the "
-         "memory,\nbut hardly the time. See the time change with: headshare benchmark --batch 128 --source 512\n\n"
-      << "English        : " << demo.toy.test.pairs[0].source << "\nGerman         : " << demo.toy.test.pairs[0].target
-      << '\n';
+  std::cout << "\n4. What came out, on " << demo.toy.test.size()
+            << " sentences that training never saw, decoded greedily\n\n"
+            << demo.table.plain() << "\nBLEU: " << demo.bleu_signature
+            << "\nSpeeds are for sources of 16 tokens. The longer the source, the more of each step is reading keys and "
+               "values,\nand the more sharing them gains: build/release/headshare benchmark --batch 128 --source 512\n\n"
+            << "English        : " << demo.toy.test.pairs[0].source
+            << "\nGerman         : " << demo.toy.test.pairs[0].target << '\n';
   for (const std::string& translation : demo.translations) std::cout << translation << '\n';
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::cout << "\nIn " << folder.string()

@@ -25,6 +25,8 @@ void run(const Words& words, const std::string& summary) {
   if (!arguments) return;
   use_threads(*arguments);
   const std::string data = required(*arguments, "data", "evaluate");
+  const std::string out = arguments->count("out") > 0 ? (*arguments)["out"].as<std::string>() : "";
+  if (!out.empty() && std::filesystem::exists(out)) fail("evaluate: ", out, " is there already; choose another --out");
   const LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
   const Corpus test =
       read_corpus(data, {(*arguments)["source"].as<std::string>(), (*arguments)["target"].as<std::string>()});
@@ -33,16 +35,18 @@ void run(const Words& words, const std::string& summary) {
                                                    .length_penalty = (*arguments)["length-penalty"].as<double>(),
                                                    .batch = (*arguments)["batch"].as<Size>()},
                                       .lower_case = arguments->count("lower-case") > 0});
-  if (arguments->count("out") > 0)
-    write_file((*arguments)["out"].as<std::string>(), [&](std::ostream& out) {
-      for (const std::string& translation : result.translations) out << translation << '\n';
-    });
   std::cout << std::fixed << std::setprecision(2) << "sentences       " << with_thousands(test.size())
             << "\nBLEU            " << result.bleu << "  95 % interval " << result.bleu_interval.low << " to "
             << result.bleu_interval.high << "  " << result.bleu_signature << "\nchrF2           " << result.chrf << "  "
             << result.chrf_signature << "\nexact match     " << 100 * result.exact_match << " %\ntoken accuracy  "
             << 100 * result.token_accuracy << " %\nNLL per token   " << std::setprecision(4) << result.nll
             << "\ntime            " << format_duration(result.seconds) << '\n';
+  if (result.left_out > 0)
+    std::cout << "the NLL leaves out " << result.left_out << " references that are longer than the model's positions\n";
+  if (!out.empty())
+    write_file(out, [&](std::ostream& file) {
+      for (const std::string& translation : result.translations) file << translation << '\n';
+    });
 }
 
 }  // namespace

@@ -14,7 +14,8 @@ namespace {
 // The configuration, what else the file says of itself, and a line per parameter.
 void inspect_checkpoint(const std::filesystem::path& path) {
   const std::filesystem::path file = std::filesystem::is_directory(path) ? RunPaths{path}.model() : path;
-  const LoadedModel loaded = load_model(file);
+  const bool is_training = file.filename() == RunPaths{}.training().filename();
+  const LoadedModel loaded = is_training ? load_training_model(file) : load_model(file);
   for (const auto& [key, value] : loaded.metadata) std::cout << key << " = " << value << '\n';
   Table table({{"parameter"}, {"shape"}, {"elements", Alignment::right}});
   loaded.model.visit([&](const std::string& name, const Parameter& parameter) {
@@ -27,7 +28,7 @@ void inspect_checkpoint(const std::filesystem::path& path) {
 }
 
 // The graph of one training step of the smallest Transformer, so that it fits on a page.
-void inspect_graph(bool as_dot) {
+void inspect_graph(const std::function<std::string(const Variable&)>& show) {
   const Transformer model({.vocabulary = 7,
                            .d_model = 4,
                            .d_ff = 8,
@@ -40,11 +41,11 @@ void inspect_graph(bool as_dot) {
   const std::vector<Size> members = {0};
   Dropout dropout = Dropout::none();
   const Variable loss = batch_loss(model, make_batch(pairs, members, Device::cpu), 0.1, dropout).loss;
-  std::cout << (as_dot ? graph_dot(loss) : graph_table(loss));
+  std::cout << show(loss);
 }
 
 void inspect_tokenizer(const std::filesystem::path& path, const std::string& sentence) {
-  const Tokenizer tokenizer = Tokenizer::load(std::filesystem::is_directory(path) ? RunPaths{path}.tokenizer() : path);
+  const Tokenizer tokenizer = Tokenizer::load(path.extension() == ".txt" ? path : RunPaths{path}.tokenizer());
   std::cout << with_thousands(tokenizer.size()) << " tokens, fingerprint " << tokenizer.fingerprint() << '\n';
   for (const std::int32_t id : tokenizer.encode(sentence)) std::cout << id << ' ' << tokenizer.piece(id) << '\n';
 }
@@ -56,14 +57,14 @@ void run(const Words& words, const std::string& summary) {
                    "  headshare inspect attention --run runs/toy --text \"The old dog sleeps.\" --out attention.png\n"
                    "  headshare inspect tokenizer --run runs/toy --text \"The old dog sleeps.\"",
                    {"WHAT"});
-  line.options()("run", "A run's folder, or one of its files", cxxopts::value<std::string>())(
+  line.options()("run", "A run's folder; for a checkpoint also one of its files", cxxopts::value<std::string>())(
       "text", "The sentence to look at", cxxopts::value<std::string>()->default_value("The old dog sleeps."))(
       "out", "The picture to write", cxxopts::value<std::string>()->default_value("attention.png"))(
       "dot", "graph: for Graphviz instead of a table");
   const auto arguments = line.parse(words);
   if (!arguments) return;
   const std::string what = (*arguments)["WHAT"].as<std::string>(), sentence = (*arguments)["text"].as<std::string>();
-  if (what == "graph") return inspect_graph(arguments->count("dot") > 0);
+  if (what == "graph") return inspect_graph(arguments->count("dot") > 0 ? graph_dot : graph_table);
   if (what == "checkpoint") return inspect_checkpoint(required(*arguments, "run", "inspect checkpoint"));
   if (what == "tokenizer") return inspect_tokenizer(required(*arguments, "run", "inspect tokenizer"), sentence);
   if (what != "attention")

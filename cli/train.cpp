@@ -1,6 +1,7 @@
 #include <set>
 
 #include "cli/training_options.h"
+#include "core/numbers.h"
 
 namespace headshare::cli {
 namespace {
@@ -23,7 +24,7 @@ void add_options(CommandLine& line) {
       "out", "The run's folder", cxxopts::value<std::string>())(
       "tokenizer", "Use this tokenizer.txt instead of learning one", cxxopts::value<std::string>())(
       "merges", "Byte pairs to learn; the vocabulary gets 259 more", number<Size>("2000"))(
-      "resume", "Go on with the run in --out; only --steps and --minutes may change")(
+      "resume", "Go on with the run in --out; only --steps, --minutes and --patience may change")(
       "threads", "Processor cores to use", cxxopts::value<Size>());
   line.options()("d-model", "Width of the model", number<Size>("256"))(
       "d-ff", "Width of the feed-forward layers; 0: 4 d-model", number<Size>("0"))(
@@ -93,6 +94,8 @@ Recipe recipe_of(const cxxopts::ParseResult& arguments) {
   recipe.seed = arguments["seed"].as<std::uint64_t>();
   if (!(recipe.label_smoothing >= 0 && recipe.label_smoothing < 1))
     throw UsageError("train: --label-smoothing must lie in [0, 1)");
+  if (!(recipe.clip >= 0) || !(recipe.adam.weight_decay >= 0) || recipe.schedule.warmup < 0)
+    throw UsageError("train: --clip, --weight-decay and --warmup must be 0 or more");
   if (!(recipe.schedule.peak > 0)) throw UsageError("train: --learning-rate must be above 0");
   return recipe;
 }
@@ -103,7 +106,9 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
                        required(arguments, "valid", "train"),
                        {arguments["source"].as<std::string>(), arguments["target"].as<std::string>()}};
   const Recipe recipe = recipe_of(arguments);
-  RunOptions options = run_options({{"run.log_every", std::to_string(arguments["log-every"].as<Size>())},
+  model_config(arguments, first_merge_id);  // a wrong one is said before minutes are spent on the text
+  RunOptions options = run_options({{"run.minutes", exact_text(arguments["minutes"].as<double>())},
+                                    {"run.log_every", std::to_string(arguments["log-every"].as<Size>())},
                                     {"run.validate_every", std::to_string(arguments["validate-every"].as<Size>())},
                                     {"run.patience", std::to_string(arguments["patience"].as<Size>())},
                                     {"run.average_of", std::to_string(arguments["average-of"].as<Size>())},
@@ -115,15 +120,26 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   const Transformer model(model_config(arguments, tokenizer.size()), recipe.seed);
   const TrainingData corpora = load_data(data, tokenizer, model.config().max_length);
   Trainer trainer(model, corpora.train, recipe);
-  options.minutes = arguments["minutes"].as<double>();
   options.metadata = to_metadata(data);
   options.metadata.merge(to_metadata(options));
   train_and_report(trainer, corpora, tokenizer, run, options);
 }
 
+// Says why a run would stop at once, and which option lets it go on.
+void check_not_finished(const Trainer& trainer, const RunOptions& options) {
+  const TrainingState& state = trainer.state;
+  if (trainer.recipe().steps < state.step)
+    fail("train: this run is at step ", state.step, " already; give --steps above that");
+  if (options.minutes > 0 && state.seconds >= 60 * options.minutes)
+    fail("train: this run has had its ", options.minutes, " minutes; give --minutes above that, or 0 for no limit");
+  if (options.patience > 0 && state.validations_without_gain >= options.patience)
+    fail("train: this run ended after ", state.validations_without_gain,
+         " validations without gain; give a larger --patience, or 0 for none");
+}
+
 // A resumed run goes on with what it was started with: an option that would be ignored is an error.
 void check_resume_options(const cxxopts::ParseResult& arguments) {
-  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "threads"};
+  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "patience", "threads"};
   for (const auto& argument : arguments.arguments())
     if (!allowed.contains(argument.key()))
       throw UsageError(
@@ -135,7 +151,7 @@ void resume(const cxxopts::ParseResult& arguments, const RunPaths& run) {
     fail("train: there is no ", run.training().string(), " to go on from; start the run without --resume");
   check_resume_options(arguments);
   const LoadedModel loaded = load_training_model(run.training());
-  const Tokenizer tokenizer = Tokenizer::load(run.tokenizer());
+  const Tokenizer tokenizer = load_tokenizer(run, loaded);
   Recipe recipe = headshare::recipe(loaded.metadata);
   if (arguments.count("steps") > 0) recipe.steps = arguments["steps"].as<Size>();
   if (recipe.schedule.decay_steps > 0 && recipe.steps > recipe.schedule.decay_after + recipe.schedule.decay_steps)
@@ -144,10 +160,13 @@ void resume(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   const DataPaths data = data_paths(loaded.metadata);
   const TrainingData corpora = load_data(data, tokenizer, loaded.model.config().max_length);
   Trainer trainer(loaded.model, corpora.train, recipe);
+  check_same_corpus(corpora, loaded.metadata);
   load_training_state(run.training(), trainer);
   RunOptions options = run_options(loaded.metadata);
-  options.minutes = arguments["minutes"].as<double>();
-  options.metadata = to_metadata(data);
+  if (arguments.count("minutes") > 0) options.minutes = arguments["minutes"].as<double>();
+  if (arguments.count("patience") > 0) options.patience = arguments["patience"].as<Size>();
+  check_not_finished(trainer, options);
+  options.metadata = provenance(loaded.metadata);
   options.metadata.merge(to_metadata(options));
   train_and_report(trainer, corpora, tokenizer, run, options);
 }

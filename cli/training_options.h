@@ -16,9 +16,12 @@ struct DataPaths {
 Metadata to_metadata(const DataPaths& data);
 DataPaths data_paths(const Metadata& metadata);
 
-// What a run keeps and when it stops, as metadata and back. minutes is not kept: it belongs to one call.
+// What a run keeps and when it stops, as metadata and back.
 Metadata to_metadata(const RunOptions& options);
 RunOptions run_options(const Metadata& metadata);
+
+// What a checkpoint says of itself, less what is written anew each time (the model, the recipe, the state, the options).
+Metadata provenance(const Metadata& metadata);
 
 // Corpora of a run, encoded; says how many pairs are too long for the model.
 struct TrainingData {
@@ -27,7 +30,10 @@ struct TrainingData {
 };
 TrainingData load_data(const DataPaths& data, const Tokenizer& tokenizer, Size max_length);
 
-// Runs, then prints where the results are.
+// Fails when the training text is not the one that the checkpoint was trained on: the plan of the epoch would not fit.
+void check_same_corpus(const TrainingData& data, const Metadata& metadata);
+
+// Runs, then prints where the results are. Ctrl+C saves and stops.
 void train_and_report(Trainer& trainer, const TrainingData& data, const Tokenizer& tokenizer, const RunPaths& run,
                       const RunOptions& options);
 

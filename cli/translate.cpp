@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <iostream>
 
 #include "cli/command.h"
@@ -20,9 +22,14 @@ void run(const Words& words, const std::string& summary) {
   const DecodingOptions options{.beam = (*arguments)["beam"].as<Size>(),
                                 .length_penalty = (*arguments)["length-penalty"].as<double>()};
   // A line at a time, answered at once: works for a person at a terminal and in a pipe.
+  if (::isatty(STDIN_FILENO) != 0) std::cerr << "Type a sentence and press Enter; Ctrl+D ends.\n";
   std::string sentence;
   for (Size number = 1; std::getline(std::cin, sentence); ++number) {
     if (!sentence.empty() && sentence.back() == '\r') sentence.pop_back();
+    if (sentence.empty()) {  // nothing to say; the model would invent something
+      std::cout << std::endl;
+      continue;
+    }
     try {
       std::cout << translate(loaded.model, loaded.tokenizer, {sentence}, options)[0] << std::endl;
     } catch (const Error& error) {

@@ -27,7 +27,7 @@ void run(const Words& words, const std::string& summary) {
   check_new_run(destination);
 
   const LoadedModel loaded = load_training_model(source.training());
-  const Tokenizer tokenizer = Tokenizer::load(source.tokenizer());
+  const Tokenizer tokenizer = load_tokenizer(source, loaded);
   const TrainingState state = training_state(loaded.metadata);
   const auto known = loaded.metadata.find(original_steps_key);  // a run uptrained before keeps the first run's count
   const Size original_steps =
@@ -38,6 +38,7 @@ void run(const Words& words, const std::string& summary) {
   const DataPaths data = data_paths(loaded.metadata);
   const TrainingData corpora = load_data(data, tokenizer, loaded.model.config().max_length);
   Trainer trainer(loaded.model, corpora.train, recipe);
+  check_same_corpus(corpora, loaded.metadata);
   load_training_state(source.training(), trainer);
   trainer.state.best_nll = std::numeric_limits<double>::infinity();  // of this run, not of the one before
   trainer.state.validations_without_gain = 0;
@@ -46,8 +47,9 @@ void run(const Words& words, const std::string& summary) {
   options.keep =
       Keep::last;  // a short run to its end; an average over it would bring back the damage of the conversion
   options.patience = 0;
+  options.minutes = 0;
   if ((*arguments)["validate-every"].as<Size>() > 0) options.validate_every = (*arguments)["validate-every"].as<Size>();
-  options.metadata = to_metadata(data);
+  options.metadata = provenance(loaded.metadata);
   options.metadata.merge(to_metadata(options));
   options.metadata[original_steps_key] = exact_text(original_steps);
   std::cout << recipe.steps - state.step << " steps, " << 100 * (*arguments)["alpha"].as<double>() << " % of "

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "nn/decoding.h"
+#include "nn/decoding_start.h"
 #include "tensor/softmax.h"
 
 namespace headshare {
@@ -108,14 +108,11 @@ std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<To
   const NoGradient no_gradient;
   const Device device = model.options().device;
   const Size vocabulary = model.config().vocabulary;
-  const PaddedTokens padded = pad(sources, device);
-  const Size limit = std::min(2 * padded.tokens.extent(1) + 10, model.config().max_length);
-  Dropout dropout = Dropout::none();
-  DecoderState state = model.start(model.encode(padded.tokens, padded.lengths, dropout), padded.lengths, limit);
+  DecoderState state = start_decoding(model, sources).state;
 
   std::vector<Search> searches;
   for (std::size_t i = 0; i < sources.size(); ++i)
-    searches.push_back({i, std::min(2 * static_cast<Size>(sources[i].size()) + 10, limit)});
+    searches.push_back({i, step_limit(model, static_cast<Size>(sources[i].size()))});
 
   while (!searches.empty()) {
     std::vector<std::int32_t> tokens;

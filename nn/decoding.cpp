@@ -4,24 +4,23 @@
 #include <chrono>
 #include <numeric>
 
+#include "nn/decoding_start.h"
 #include "tensor/reduce.h"
 
 namespace headshare {
 namespace {
 
-Size step_limit(const Transformer& model, Size source_length) {
-  return std::min(2 * source_length + 10, model.config().max_length);
-}
-
 Tensor tokens_of(const std::vector<std::int32_t>& tokens, Device device) {
   return from_values(tokens, {static_cast<Size>(tokens.size())}, device);
 }
 
-struct Encoded {
-  DecoderState state;
-  Size limit;
-};
-Encoded encode_for_decoding(const Transformer& model, const std::vector<TokenIds>& sources) {
+}  // namespace
+
+Size step_limit(const Transformer& model, Size source_length) {
+  return std::min(2 * source_length + 10, model.config().max_length);
+}
+
+DecodingStart start_decoding(const Transformer& model, const std::vector<TokenIds>& sources) {
   const NoGradient no_gradient;
   const PaddedTokens padded = pad(sources, model.options().device);
   const Size limit = step_limit(model, padded.tokens.extent(1));
@@ -30,12 +29,10 @@ Encoded encode_for_decoding(const Transformer& model, const std::vector<TokenIds
   return {model.start(memory, padded.lengths, limit), limit};
 }
 
-}  // namespace
-
 std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<TokenIds>& sources) {
   std::vector<TokenIds> targets(sources.size());
   if (sources.empty()) return targets;
-  auto [state, limit] = encode_for_decoding(model, sources);
+  auto [state, limit] = start_decoding(model, sources);
   std::vector<std::size_t> sentence(sources.size());  // which source each row of the batch belongs to
   std::iota(sentence.begin(), sentence.end(), std::size_t{0});
   std::vector<std::int32_t> tokens(sources.size(), begin_id);
@@ -99,7 +96,7 @@ std::vector<std::string> translate(const Transformer& model, const Tokenizer& to
 
 std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target) {
   const NoGradient no_gradient;
-  auto [state, limit] = encode_for_decoding(model, {source});
+  const DecoderState state = start_decoding(model, {source}).state;
   TokenIds input = {begin_id};
   input.insert(input.end(), target.begin(), target.end());
   if (static_cast<Size>(input.size()) > model.config().max_length)

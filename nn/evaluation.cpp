@@ -35,7 +35,9 @@ Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const 
   result.chrf_signature = chrf_signature(references, chrf_options);
   result.exact_match = exact_match(hypotheses, references);
   result.token_accuracy = token_accuracy(hypotheses, references);
-  result.nll = validation_nll(model, encode(test, tokenizer, model.config().max_length));
+  const EncodedCorpus encoded = encode(test, tokenizer, model.config().max_length);
+  result.left_out = encoded.too_long;
+  result.nll = validation_nll(model, encoded);
   return result;
 }
 

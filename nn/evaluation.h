@@ -12,7 +12,8 @@ struct Evaluation {
   double bleu;
   BootstrapInterval bleu_interval;  // 95 %
   double chrf;
-  double nll;  // per target token, of the references
+  double nll;     // per target token, of the references
+  Size left_out;  // references longer than the model's positions, which nll does not count
   std::string bleu_signature;
   std::string chrf_signature;
   double seconds;  // spent translating

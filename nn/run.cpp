@@ -39,7 +39,8 @@ void remove_checkpoints_after(const RunPaths& run, Size step) {
 void draw_chart(const RunPaths& run) {
   const CsvTable log = read_csv(run.log());
   const std::vector<double> steps = log.numbers("step");
-  write_png(LineChart{.title = "Loss of " + run.folder.filename().string(),
+  const std::filesystem::path folder = (run.folder / "").parent_path();  // without a slash at the end
+  write_png(LineChart{.title = "Loss of " + folder.filename().string(),
                       .x_label = "step",
                       .y_label = "negative log-likelihood per token",
                       .series = {{.name = "train", .x = steps, .y = log.numbers("train_nll")},
@@ -55,27 +56,31 @@ struct Runner {
   const RunOptions& options;
   Metadata metadata;
 
-  // What the training state counts on is written before it, what can be made again from it after it.
-  void save() const {
+  Metadata with_step() const {
     Metadata extra = metadata;
     extra["step"] = std::to_string(trainer.state.step);
+    return extra;
+  }
+
+  void save() const {
+    save_training(run.training(), trainer, metadata);
+    save_model(run.model(), trainer.model(), with_step());
+    draw_chart(run);
+  }
+
+  // A validation of the schedule: updates the record of the best and the files that Keep needs. They are written before
+  // the training state, which counts on them.
+  void note_validation(double nll) const {
     if (options.keep == Keep::average) {
-      save_model(run.recent() / checkpoint_name(trainer.state.step), trainer.model(), extra);
+      save_model(run.recent() / checkpoint_name(trainer.state.step), trainer.model(), with_step());
       const std::vector<std::filesystem::path> recent = recent_checkpoints(run);
       for (std::size_t i = 0; i + static_cast<std::size_t>(options.average_of) < recent.size(); ++i)
         std::filesystem::remove(recent[i]);
     }
-    save_training(run.training(), trainer, metadata);
-    save_model(run.model(), trainer.model(), extra);
-    draw_chart(run);
-  }
-
-  // Updates the state's record of the best; with Keep::best also its file.
-  void note_validation(double nll) const {
     if (nll < trainer.state.best_nll) {
       trainer.state.best_nll = nll;
       trainer.state.validations_without_gain = 0;
-      if (options.keep == Keep::best) save_model(run.best(), trainer.model(), metadata);
+      if (options.keep == Keep::best) save_model(run.best(), trainer.model(), with_step());
     } else {
       ++trainer.state.validations_without_gain;
     }
@@ -84,14 +89,19 @@ struct Runner {
   bool finished() const {
     const bool out_of_time = options.minutes > 0 && trainer.state.seconds >= 60 * options.minutes;
     const bool out_of_patience = options.patience > 0 && trainer.state.validations_without_gain >= options.patience;
-    return trainer.state.step >= trainer.recipe().steps || out_of_time || out_of_patience;
+    const bool stopped = options.stop && options.stop();
+    return trainer.state.step >= trainer.recipe().steps || out_of_time || out_of_patience || stopped;
   }
 
-  // Puts what Keep asks for into model.safetensors; returns its validation NLL.
+  // Puts what Keep asks for into model.safetensors; returns its validation NLL. A run that was stopped before its first
+  // scheduled validation has only its last model.
   double keep_final(double last_nll) const {
-    if (options.keep == Keep::last) return last_nll;
-    const LoadedModel kept =
-        options.keep == Keep::best ? load_model(run.best()) : mean_of_models(recent_checkpoints(run));
+    const std::vector<std::filesystem::path> recent = recent_checkpoints(run);
+    const bool has_best = options.keep == Keep::best && std::filesystem::exists(run.best());
+    const bool has_recent = options.keep == Keep::average && !recent.empty();
+    if (!has_best && !has_recent) return last_nll;
+    LoadedModel kept = has_best ? load_model(run.best()) : mean_of_models(recent);
+    if (has_recent) kept.metadata["averaged"] = std::to_string(recent.size());
     save_model(run.model(), kept.model, kept.metadata);
     return validation_nll(kept.model, valid);
   }
@@ -100,7 +110,7 @@ struct Runner {
 }  // namespace
 
 void check_new_run(const RunPaths& run) {
-  for (const auto& path : {run.training(), run.model()})
+  for (const auto& path : {run.training(), run.model(), run.tokenizer(), run.log(), run.best()})
     if (std::filesystem::exists(path))
       fail(path.string(), " is there already; go on with --resume, or choose another --out folder");
 }
@@ -110,11 +120,16 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
   if (options.validate_every < 1 || options.log_every < 1)
     fail("train: validate_every and log_every must be at least 1");
   if (options.keep == Keep::average && options.average_of < 1) fail("train: an average needs at least 1 checkpoint");
+  if (valid.pairs.empty())
+    fail("train: no sentence pair to validate on",
+         valid.too_long > 0 ? "; all are longer than the model's max_length" : "");
   Runner runner{trainer, valid, run, options, options.metadata};
   runner.metadata[tokenizer_key] = tokenizer.fingerprint();
   std::filesystem::create_directories(run.folder);
   if (trainer.state.step == 0) tokenizer.save(run.tokenizer());
   remove_checkpoints_after(run, trainer.state.step);
+  // From the first moment there is a state to resume from.
+  if (!std::filesystem::exists(run.training())) save_training(run.training(), trainer, runner.metadata);
 
   TrainingState& state = trainer.state;
   CsvLog log(run.log(),
@@ -126,8 +141,8 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
   const Size tokens_before = state.target_tokens;
   double loss_sum = 0, nll_sum = 0, last_nll = std::numeric_limits<double>::quiet_NaN();
   Size tokens_logged = state.target_tokens;
-  Size unsaved =
-      1;  // also before the first step: a crash may have left the files that follow the training state behind it
+  // Also before the first step: a crash may have left the files that follow the training state behind it.
+  Size unsaved = 1;
   double seconds_logged = state.seconds;
   std::string valid_text;
   while (!runner.finished()) {
@@ -138,8 +153,10 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
     nll_sum += report.nll * static_cast<double>(report.target_tokens);
     unsaved = 1;
 
-    const bool last = runner.finished();
-    const bool validate = state.step % options.validate_every == 0 || last;
+    // A run that is stopped early validates and saves too, but that must not count: resumed, it goes on as if it had
+    // never stopped.
+    const bool scheduled = state.step % options.validate_every == 0 || state.step >= trainer.recipe().steps;
+    const bool validate = scheduled || runner.finished();
     if (validate || state.step % options.log_every == 0) {
       const double tokens = static_cast<double>(state.target_tokens - tokens_logged);
       CsvValue valid_nll{};
@@ -147,7 +164,7 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
         last_nll = validation_nll(trainer.model(), valid);
         valid_nll = last_nll;
         valid_text = text("  valid ", std::setprecision(4), last_nll);
-        runner.note_validation(last_nll);
+        if (scheduled) runner.note_validation(last_nll);
       }
       log.append({state.step, state.epoch, state.seconds, state.target_tokens,
                   tokens / (state.seconds - seconds_logged), report.learning_rate, report.gradient_norm,
@@ -170,6 +187,16 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
   return runner.keep_final(last_nll);
 }
 
+Tokenizer load_tokenizer(const RunPaths& run, const LoadedModel& loaded) {
+  Tokenizer tokenizer = Tokenizer::load(run.tokenizer());
+  const auto fingerprint = loaded.metadata.find(tokenizer_key);
+  if (tokenizer.size() != loaded.model.config().vocabulary ||
+      (fingerprint != loaded.metadata.end() && fingerprint->second != tokenizer.fingerprint()))
+    fail(run.tokenizer().string(), " is not the tokenizer that the model in ", run.folder.string(),
+         " was trained with; put the tokenizer.txt of that run beside it");
+  return tokenizer;
+}
+
 LoadedRun load_run(const std::filesystem::path& path, Device device) {
   const bool is_folder = std::filesystem::is_directory(path);
   const std::filesystem::path file = is_folder ? RunPaths{path}.model() : path;
@@ -178,12 +205,7 @@ LoadedRun load_run(const std::filesystem::path& path, Device device) {
          "; give the folder of a run, or make one with: headshare train");
   const RunPaths run{file.has_parent_path() ? file.parent_path() : std::filesystem::path(".")};
   LoadedModel loaded = load_model(file, device);
-  Tokenizer tokenizer = Tokenizer::load(run.tokenizer());
-  const auto fingerprint = loaded.metadata.find(tokenizer_key);
-  if (tokenizer.size() != loaded.model.config().vocabulary ||
-      (fingerprint != loaded.metadata.end() && fingerprint->second != tokenizer.fingerprint()))
-    fail(run.tokenizer().string(), " is not the tokenizer that ", file.string(),
-         " was trained with; put the tokenizer.txt of that run beside it");
+  Tokenizer tokenizer = load_tokenizer(run, loaded);
   return {std::move(loaded.model), std::move(tokenizer), std::move(loaded.metadata)};
 }
 

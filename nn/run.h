@@ -1,7 +1,7 @@
 #pragma once
 
 #include <filesystem>
-#include <iosfwd>
+#include <functional>
 
 #include "nn/checkpoint.h"
 
@@ -15,15 +15,16 @@ namespace headshare {
 //   loss.png               the curves in log.csv
 //   best.safetensors       the best model so far by validation (Keep::best only)
 //   recent/                the last checkpoints (Keep::average only)
-// optimizer.safetensors is complete in itself: a run killed at any moment goes on from its last one, as if never
-// stopped.
+// Until the run ends, model.safetensors is the last checkpoint, whatever Keep says. optimizer.safetensors, the tokenizer
+// and the corpora are all it takes to go on: a run killed at any moment continues from its last one as if never stopped.
 enum class Keep { last, best, average };
 
 struct RunOptions {
-  double minutes = 0;         // stop after this much training time, resumed parts included; 0: no limit
-  Size log_every = 50;        // steps
-  Size validate_every = 500;  // steps; a checkpoint is written at the same time
-  Size patience = 0;          // stop after this many validations without a better one; 0: never
+  double minutes = 0;               // stop after this much training time, resumed parts included; 0: no limit
+  std::function<bool()> stop = {};  // asked after every step; true: save and stop, to be resumed later
+  Size log_every = 50;              // steps
+  Size validate_every = 500;        // steps; a checkpoint is written at the same time
+  Size patience = 0;                // stop after this many validations without a better one; 0: never
   Keep keep = Keep::last;
   Size average_of = 5;     // Keep::average: this many checkpoints, validate_every steps apart
   Metadata metadata = {};  // kept in every checkpoint: where the data is, what the run was made from
@@ -48,8 +49,10 @@ void check_new_run(const RunPaths& run);
 double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenizer& tokenizer, const RunPaths& run,
                     const RunOptions& options);
 
-// A model and its tokenizer from a run's folder or from a model file with tokenizer.txt beside it. Fails when the
-// tokenizer is not the one that the model was trained with.
+// The run's tokenizer. Fails when it is not the one that the model was trained with.
+Tokenizer load_tokenizer(const RunPaths& run, const LoadedModel& loaded);
+
+// A model and its tokenizer from a run's folder or from a model file with tokenizer.txt beside it.
 struct LoadedRun {
   Transformer model;
   Tokenizer tokenizer;

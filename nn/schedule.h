@@ -9,7 +9,7 @@ namespace headshare {
 
 // The learning rate at each step, counted from 1: linear warm-up to `peak`, then proportional to 1 / sqrt(step)
 // (Vaswani et al. 2017, 5.3, with the peak given directly), and, where decay_steps > 0, from step decay_after on
-// linearly to 0.
+// linearly to 0, which the last step has.
 struct Schedule {
   double peak = 1e-3;
   Size warmup = 1000;    // steps

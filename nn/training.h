@@ -47,7 +47,8 @@ struct StepReport {
   Size target_tokens;
 };
 
-// Runs one update after another. The model and the corpus must outlive it.
+// Runs one update after another. The model and the corpus must outlive it. `const` says that the model's tensors stay
+// where they are, as handles do; the numbers in them are what training changes.
 class Trainer {
  public:
   // Fails when the corpus is empty.

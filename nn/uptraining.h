@@ -8,7 +8,7 @@ namespace headshare {
 
 enum class UptrainingSchedule {
   continued,  // as if the original run had simply gone on
-  decay,      // from the rate the original run ended with, linearly to 0
+  decay,      // from the rate that the original schedule, without a decay of its own, has reached, linearly to 0
 };
 std::string name(UptrainingSchedule schedule);
 UptrainingSchedule parse_uptraining_schedule(const std::string& name);

@@ -28,10 +28,13 @@ class BlockCache {
   std::byte* take(Size bytes) {
     const Size size = block_size(bytes);
     const std::lock_guard lock(mutex_);
-    std::vector<std::byte*>& free = free_[size];
     std::byte* block;
-    if (free.empty()) {
-      block = static_cast<std::byte*>(std::aligned_alloc(alignment, static_cast<std::size_t>(size)));
+    if (std::vector<std::byte*>& free = free_[size]; free.empty()) {
+      block = ask_system(size);
+      if (block == nullptr) {  // what is kept for reuse in other sizes may be just what is missing
+        release_free_blocks();
+        block = ask_system(size);
+      }
       if (block == nullptr)
         fail("out of memory: ", size >> 20, " MiB more were needed, ", statistics_.bytes_in_use >> 20,
              " MiB are in use; use fewer tokens a batch or a smaller model");
@@ -66,15 +69,22 @@ class BlockCache {
 
   void release() {
     const std::lock_guard lock(mutex_);
-    for (auto& [size, blocks] : free_)
+    release_free_blocks();
+  }
+
+ private:
+  static std::byte* ask_system(Size size) {
+    return static_cast<std::byte*>(std::aligned_alloc(alignment, static_cast<std::size_t>(size)));
+  }
+
+  void release_free_blocks() {  // under the lock
+    for (auto& [size, blocks] : free_) {
       for (std::byte* block : blocks) std::free(block);
-    free_.clear();
+      blocks.clear();
+    }
     statistics_.bytes_cached = 0;
   }
 
-  ~BlockCache() { release(); }
-
- private:
   std::mutex mutex_;
   std::map<Size, std::vector<std::byte*>> free_;
   MemoryStatistics statistics_{};

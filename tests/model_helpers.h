@@ -1,7 +1,6 @@
 #pragma once
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -11,27 +10,10 @@
 #include "nn/training.h"
 #include "tensor/elementwise.h"
 #include "tests/tensor_helpers.h"
+#include "tests/test_tools.h"
 
 // What the tests of whole models need: tiny models and corpora, comparison of all parameters, a folder that goes away.
 namespace headshare::test {
-
-class TemporaryFolder {
- public:
-  explicit TemporaryFolder(const std::string& name)
-      : path_(std::filesystem::temp_directory_path() / text("headshare_", name, "_", ::getpid())) {
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // 16 wide, one layer, without dropout.
 inline TransformerConfig tiny_config(Size vocabulary = 11, AttentionSites attention = multi_head(4)) {

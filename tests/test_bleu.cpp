@@ -11,6 +11,7 @@
 #include "core/text/accuracy.h"
 #include "core/text/bleu.h"
 #include "core/text/chrf.h"
+#include "tests/test_tools.h"
 
 // Expected scores are those of sacreBLEU 2, to the last digits it prints.
 
@@ -18,19 +19,11 @@ using namespace headshare;
 
 namespace {
 
+using test::contains;
+using test::error_of;
+
 using Lines = std::vector<std::string>;
 using Counts = std::array<Size, bleu_orders>;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& all, const std::string& part) { return all.find(part) != std::string::npos; }
 
 bool close(double a, double b) { return std::abs(a - b) < 1e-9; }
 

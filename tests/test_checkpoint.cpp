@@ -44,7 +44,7 @@ StoredTensor& find(Parts& parts, const std::string& name) {
 }  // namespace
 
 TEST_CASE("a model comes back from disk bit by bit, with its configuration and what else was kept") {
-  const TemporaryFolder folder("checkpoint_same");
+  const TemporaryFolder folder;
   std::vector<TransformerConfig> configs(3, tiny_config(11, grouped_query(4, 2)));
   configs[1].norm = NormPlacement::pre;
   configs[1].activation = Activation::gelu;
@@ -67,7 +67,7 @@ TEST_CASE("a model comes back from disk bit by bit, with its configuration and w
 }
 
 TEST_CASE("a tensor that is missing, too many, or of another shape or type is named") {
-  const TemporaryFolder folder("checkpoint_tensors");
+  const TemporaryFolder folder;
   const auto good = folder / "good.safetensors", bad = folder / "bad.safetensors";
   save_model(good, some_model());
   const auto refused = [&](const std::string& message, const std::function<void(Parts&)>& change) {
@@ -97,7 +97,7 @@ TEST_CASE("a tensor that is missing, too many, or of another shape or type is na
 }
 
 TEST_CASE("a damaged configuration is an error before anything of its size is built") {
-  const TemporaryFolder folder("checkpoint_configuration");
+  const TemporaryFolder folder;
   const auto good = folder / "good.safetensors", bad = folder / "bad.safetensors";
   const auto refused = [&](const char* field, const char* value, const std::string& message) {
     INFO(field, " ", value);
@@ -137,7 +137,7 @@ TEST_CASE("a damaged configuration is an error before anything of its size is bu
 }
 
 TEST_CASE("files of other programs, and files of the other kind, are refused") {
-  const TemporaryFolder folder("checkpoint_foreign");
+  const TemporaryFolder folder;
   const auto foreign = folder / "foreign.safetensors", model_file = folder / "model.safetensors",
              run_file = folder / "run.safetensors";
   const std::vector<float> numbers(6);
@@ -175,7 +175,7 @@ TEST_CASE("files of other programs, and files of the other kind, are refused") {
 }
 
 TEST_CASE("a torn or flipped file never loads as something else without an error") {
-  const TemporaryFolder folder("checkpoint_torn");
+  const TemporaryFolder folder;
   const auto file = folder / "model.safetensors";
   save_model(file, some_model());
   const std::string whole = read_file(file);
@@ -201,7 +201,7 @@ TEST_CASE("a torn or flipped file never loads as something else without an error
 }
 
 TEST_CASE("the mean of several checkpoints is the mean of each parameter") {
-  const TemporaryFolder folder("checkpoint_mean");
+  const TemporaryFolder folder;
   std::vector<std::filesystem::path> files;
   std::vector<Transformer> models;
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
@@ -227,19 +227,19 @@ TEST_CASE("the mean of several checkpoints is the mean of each parameter") {
 }
 
 TEST_CASE("a run is loaded with its own tokenizer only") {
-  const TemporaryFolder folder("checkpoint_tokenizer");
+  const TemporaryFolder folder;
   const Tokenizer own = learn_byte_pairs(small_corpus(20), {.merges = 20});
   std::vector<Merge> merges = own.merges();
   merges[0] = {first_byte_id + 'q', first_byte_id + 'x'};
   const Tokenizer same_size(merges), smaller(std::vector<Merge>(merges.begin(), merges.begin() + 5));
   const Transformer model(tiny_config(own.size()), 1);
-  const RunPaths run{folder.path()};
+  const RunPaths run{folder.path};
   save_model(run.model(), model, {{"tokenizer", own.fingerprint()}});
   own.save(run.tokenizer());
   CHECK(first_difference(load_run(run.folder).model, model) == "");
   CHECK(load_run(run.model()).tokenizer.fingerprint() == own.fingerprint());
-  const std::string message = run.tokenizer().string() + " is not the tokenizer that " + run.model().string() +
-                              " was trained with; put the tokenizer.txt of that run beside it";
+  const std::string message = run.tokenizer().string() + " is not the tokenizer that the model in " +
+                              run.folder.string() + " was trained with; put the tokenizer.txt of that run beside it";
   same_size.save(run.tokenizer());
   CHECK_THROWS_WITH_AS(load_run(run.folder), message.c_str(), Error);
   save_model(run.model(), model);  // without a fingerprint the size still tells

@@ -11,6 +11,7 @@
 namespace headshare {
 namespace {
 
+using test::contains;
 using test::TemporaryFolder;
 
 struct Outcome {
@@ -23,12 +24,10 @@ struct Outcome {
 Outcome headshare_command(const TemporaryFolder& folder, const std::string& words, const std::string& input = {}) {
   write_file(folder / "input", input);
   const std::string line =
-      text("cd '", folder.path().string(), "' && '", HEADSHARE_COMMAND, "' ", words, " < input > out.txt 2> error.txt");
+      text("cd '", folder.path.string(), "' && '", HEADSHARE_COMMAND, "' ", words, " < input > out.txt 2> error.txt");
   const int status = std::system(line.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out.txt"), read_file(folder / "error.txt")};
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // One line, on standard error, that names the program and holds `part`.
 void check_refused(const Outcome& outcome, int code, const std::string& part) {
@@ -42,7 +41,7 @@ void check_refused(const Outcome& outcome, int code, const std::string& part) {
 
 // A tiny corpus and a model trained on it for a few steps, made once.
 const TemporaryFolder& trained() {
-  static const TemporaryFolder folder("command");
+  static const TemporaryFolder folder;
   static bool done = false;
   if (!done) {
     done = true;
@@ -111,6 +110,8 @@ TEST_CASE("a run is never written over, and a resumed one refuses options that i
   check_refused(headshare_command(folder, "train --resume --out nowhere"), 1, "without --resume");
   check_refused(headshare_command(folder, "convert run --kv-heads 2 --out run"), 1, "is there already");
   check_refused(headshare_command(folder, "data toy --out toy"), 1, "is there already");
+  check_refused(headshare_command(folder, "train --resume --out run --steps 3"), 1, "at step 4 already");
+  check_refused(headshare_command(folder, "evaluate run --data toy/test --out toy/test.de"), 1, "is there already");
   CHECK(read_file(folder / "run/model.safetensors") == before);
 }
 

@@ -158,7 +158,7 @@ TEST_CASE("models with other modes in each layer are converted layer by layer") 
                   pool_heads(parameter_of(model, "decoder.1" + key), 2, 1, HeadPooling::mean)));
   CHECK(converted.config().attention_per_layer.empty());
 
-  const TemporaryFolder folder("conversion_layers");
+  const TemporaryFolder folder;
   const EncodedCorpus corpus = random_pairs({2, 3}, 11, 13);
   save_training(folder / "before.safetensors", Trainer(model, corpus, {}));
   convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, {});
@@ -213,7 +213,7 @@ TEST_CASE("the gradient of a shared head is the sum of the gradients of the head
 }
 
 TEST_CASE("the moments of pooled heads are summed, and training goes on from the converted file") {
-  const TemporaryFolder folder("conversion");
+  const TemporaryFolder folder;
   const EncodedCorpus corpus = random_pairs({2, 3, 4, 5}, 11, 10);
   const Transformer model(two_layers(), 11);
   Recipe recipe;

@@ -9,40 +9,22 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/text/corpus.h"
+#include "tests/test_tools.h"
 
 using namespace headshare;
 
 namespace {
 
-// A folder of its own for each test, gone at the end.
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / text("headshare_test_corpus_", ::getpid(), "_", ++made);
-  Folder() { std::filesystem::create_directories(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-
-  static inline int made = 0;
-};
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& all, const std::string& part) { return all.find(part) != std::string::npos; }
+using test::contains;
+using test::error_of;
+using test::TemporaryFolder;
 
 const Languages english_german = {.source = "en", .target = "de"};
 
 }  // namespace
 
 TEST_CASE("lines are read the same with any line ends, a byte order mark, and no last line end") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto file = folder.path / "lines.txt";
   const auto lines_of = [&](const std::string& bytes) {
     write_file(file, bytes);
@@ -60,7 +42,7 @@ TEST_CASE("lines are read the same with any line ends, a byte order mark, and no
 }
 
 TEST_CASE("two files are read as pairs, and an ending that is part of the name stays") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "v1.2.en", "one\ntwo\n");
   write_file(folder.path / "v1.2.de", "eins\r\nzwei");
   const Corpus corpus = read_corpus(folder.path / "v1.2", english_german);
@@ -72,7 +54,7 @@ TEST_CASE("two files are read as pairs, and an ending that is part of the name s
 }
 
 TEST_CASE("two files of different length are an error that names both counts") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "t.en", "one\ntwo\nthree\n");
   write_file(folder.path / "t.de", "eins\nzwei\n");
   const std::string error = error_of([&] { read_corpus(folder.path / "t", english_german); });
@@ -81,7 +63,7 @@ TEST_CASE("two files of different length are an error that names both counts") {
 }
 
 TEST_CASE("a file of its own is read as tab-separated, without what follows the second tab") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "deu.txt", "Hi.\tHallo!\tCC-BY 2.0 #1 & #2\r\nGo.\tGeh.\r\n");
   const Corpus corpus = read_corpus(folder.path / "deu.txt", english_german);
   REQUIRE(corpus.size() == 2);
@@ -91,14 +73,14 @@ TEST_CASE("a file of its own is read as tab-separated, without what follows the 
 }
 
 TEST_CASE("a line without a tab is an error with its number") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "deu.txt", "Hi.\tHallo!\nGo. Geh.\n");
   const std::string error = error_of([&] { read_corpus(folder.path / "deu.txt", english_german); });
   CHECK(contains(error, "line 2 has no tab"));
 }
 
 TEST_CASE("a missing corpus is an error that says where it was looked for") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto base = folder.path / "train";
   std::string error = error_of([&] { read_corpus(base, english_german); });
   CHECK(contains(error, "looked for " + base.string() + ".en and " + base.string() + ".de"));
@@ -114,7 +96,7 @@ TEST_CASE("a missing corpus is an error that says where it was looked for") {
 }
 
 TEST_CASE("compressed files are refused and not read as text") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "deu.gz", "\x1F\x8B\x08...\t...");
   CHECK(contains(error_of([&] { read_corpus(folder.path / "deu.gz", english_german); }), "gunzip -k"));
   write_file(folder.path / "deu-eng.zip", "PK\x03\x04...\t...");
@@ -122,7 +104,7 @@ TEST_CASE("compressed files are refused and not read as text") {
 }
 
 TEST_CASE("a written corpus reads back unchanged") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const Corpus corpus = {{{"A man.", "Ein Mann."}, {"", " Tab\there "}, {"last", "\xFF"}}};
   write_corpus(folder.path / "new/folder/train", corpus, english_german);
   const Corpus again = read_corpus(folder.path / "new/folder/train", english_german);
@@ -134,7 +116,7 @@ TEST_CASE("a written corpus reads back unchanged") {
 }
 
 TEST_CASE("a corpus that one line per sentence cannot hold is refused before anything is written") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_corpus(folder.path / "t", {{{"old", "alt"}}}, english_german);
   const Corpus broken = {{{"fine", "gut"}, {"two\nlines", "zwei"}}};
   CHECK(contains(error_of([&] { write_corpus(folder.path / "t", broken, english_german); }),

@@ -11,39 +11,22 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "tests/test_tools.h"
 
 using namespace headshare;
 
 namespace {
 
-// A folder of this test alone that goes away with it.
-struct Folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() / text("headshare_csv_log_", static_cast<long>(::getpid()));
-  Folder() { std::filesystem::create_directories(path); }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& whole, const std::string& part) { return whole.find(part) != std::string::npos; }
+using test::contains;
+using test::error_of;
+using test::TemporaryFolder;
 
 const std::vector<std::string> columns{"step", "train_loss", "valid_loss"};
 
 }  // namespace
 
 TEST_CASE("a log has a header and a row per report, each in the file at once") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "new" / "log.csv";
   CsvLog log(path, columns);
   CHECK(read_file(path) == "step,train_loss,valid_loss\n");
@@ -54,7 +37,7 @@ TEST_CASE("a log has a header and a row per report, each in the file at once") {
 }
 
 TEST_CASE("numbers read back as the same bits") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   const double values[] = {0.1, 1.0 / 3, 1e300, -5e-324, 0, 123456789.123456789};
   {
@@ -75,7 +58,7 @@ TEST_CASE("numbers read back as the same bits") {
 }
 
 TEST_CASE("resuming drops the rows after the checkpoint and a torn last line, and goes on") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   write_file(path, "step,train_loss,valid_loss\n100,3,\n200,2,2.5\n200,1.9,\n300,1.5,\n400,1.");
   {
@@ -87,7 +70,7 @@ TEST_CASE("resuming drops the rows after the checkpoint and a torn last line, an
 }
 
 TEST_CASE("resuming keeps every finished row up to the checkpoint and drops a torn one even when its step is small") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   const std::string whole = "step,train_loss,valid_loss\n100,3,\n200,2,\n";
   write_file(path, whole);
@@ -99,7 +82,7 @@ TEST_CASE("resuming keeps every finished row up to the checkpoint and drops a to
 }
 
 TEST_CASE("resuming without a log, or with one that was killed inside its header, starts a new one") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   { const CsvLog log(path, columns, {.resume_after_step = 5}); }
   CHECK(read_file(path) == "step,train_loss,valid_loss\n");
@@ -111,46 +94,46 @@ TEST_CASE("resuming without a log, or with one that was killed inside its header
 }
 
 TEST_CASE("resuming a log of other columns or with a damaged row is an error that leaves the file as it was") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   const auto resume = [&] { CsvLog(path, columns, {.resume_after_step = 1}); };
 
   write_file(path, "step,loss\n1,2\n2,1\n");
-  CHECK(contains(message_of(resume), "its columns are step,loss, but this run writes step,train_loss,valid_loss"));
+  CHECK(contains(error_of(resume), "its columns are step,loss, but this run writes step,train_loss,valid_loss"));
   CHECK(read_file(path) == "step,loss\n1,2\n2,1\n");
 
   for (const std::string damaged : {"1,2\n", "one,2,3\n", "\n", "1,2,3,4\n", "1.5,2,3\n"}) {
     CAPTURE(damaged);
     write_file(path, "step,train_loss,valid_loss\n0,1,2\n" + damaged);
-    CHECK(contains(message_of(resume), "line 3: needed 3 fields that begin with the step"));
+    CHECK(contains(error_of(resume), "line 3: needed 3 fields that begin with the step"));
     CHECK(read_file(path) == "step,train_loss,valid_loss\n0,1,2\n" + damaged);
   }
 }
 
 TEST_CASE("a row that does not fit the log is an error and is not written") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "log.csv";
   write_file(path, "step,train_loss,valid_loss\n7,1,\n");
   CsvLog log(path, columns, {.resume_after_step = 7});
   const std::string before = read_file(path);
-  CHECK(contains(message_of([&] { log.append({8, 1.0}); }), "a row of 2 values does not fit its 3 columns"));
-  CHECK(contains(message_of([&] { log.append({8.0, 1.0, {}}); }), "must be the step, an integer"));
-  CHECK(contains(message_of([&] { log.append({6, 1.0, {}}); }), "step 6 comes after step 7; steps must not go back"));
+  CHECK(contains(error_of([&] { log.append({8, 1.0}); }), "a row of 2 values does not fit its 3 columns"));
+  CHECK(contains(error_of([&] { log.append({8.0, 1.0, {}}); }), "must be the step, an integer"));
+  CHECK(contains(error_of([&] { log.append({6, 1.0, {}}); }), "step 6 comes after step 7; steps must not go back"));
   CHECK(read_file(path) == before);
   log.append({7, 1.0, {}});
   CHECK(read_file(path) == before + "7,1,\n");
 }
 
 TEST_CASE("a log that cannot be opened or has no columns is an error") {
-  const Folder folder;
+  const TemporaryFolder folder;
   write_file(folder.path / "file", "kept");
-  CHECK(contains(message_of([&] { CsvLog(folder.path / "file" / "log.csv", columns); }), "cannot make the folder"));
-  CHECK(contains(message_of([&] { CsvLog(folder.path / "log.csv", {}); }), "the first must be the step"));
-  CHECK(contains(message_of([&] { CsvLog(folder.path / "log.csv", {"step", ""}); }), "a column has no name"));
+  CHECK(contains(error_of([&] { CsvLog(folder.path / "file" / "log.csv", columns); }), "cannot make the folder"));
+  CHECK(contains(error_of([&] { CsvLog(folder.path / "log.csv", {}); }), "the first must be the step"));
+  CHECK(contains(error_of([&] { CsvLog(folder.path / "log.csv", {"step", ""}); }), "a column has no name"));
 }
 
 TEST_CASE("fields in quotes may hold commas, quotes and line ends") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "table.csv";
   write_file(path, "name,\"a \"\"b\"\", c\"\r\n\"x,\ny\",1\r\nz,2");
   const CsvTable table = read_csv(path);
@@ -166,17 +149,17 @@ TEST_CASE("fields in quotes may hold commas, quotes and line ends") {
 }
 
 TEST_CASE("reading says what is wrong with a file and where") {
-  const Folder folder;
+  const TemporaryFolder folder;
   const auto path = folder.path / "table.csv";
   const auto read = [&] { read_csv(path); };
-  CHECK(contains(message_of(read), "cannot read"));
+  CHECK(contains(error_of(read), "cannot read"));
   write_file(path, "");
-  CHECK(contains(message_of(read), "it is empty, but a CSV file begins with a header"));
+  CHECK(contains(error_of(read), "it is empty, but a CSV file begins with a header"));
   write_file(path, "a,b\n1,2\n3\n");
-  CHECK(contains(message_of(read), "line 3: it has 1 fields, but the header names 2"));
+  CHECK(contains(error_of(read), "line 3: it has 1 fields, but the header names 2"));
   write_file(path, "a,b\n1,2\n3");  // a run is writing this line right now
   CHECK(read_csv(path).rows.size() == 1);
   write_file(path, "a,b\n1,2x\n");
-  CHECK(contains(message_of([&] { read_csv(path).numbers("b"); }), "\"2x\" in column \"b\" is not a number"));
-  CHECK(contains(message_of([&] { read_csv(path).numbers("c"); }), "has no column \"c\"; it has a,b"));
+  CHECK(contains(error_of([&] { read_csv(path).numbers("b"); }), "\"2x\" in column \"b\" is not a number"));
+  CHECK(contains(error_of([&] { read_csv(path).numbers("c"); }), "has no column \"c\"; it has a,b"));
 }

@@ -8,41 +8,15 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "tests/test_tools.h"
 
 using namespace headshare;
 namespace fs = std::filesystem;
 
 namespace {
 
-// A folder of this test alone, removed with everything in it.
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / text("headshare_test_file_", ::getpid());
-  TemporaryFolder() {
-    fs::remove_all(path);
-    fs::create_directories(path);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  std::vector<std::string> names() const {
-    std::vector<std::string> result;
-    for (const auto& entry : fs::directory_iterator(path)) result.push_back(entry.path().filename().string());
-    return result;
-  }
-};
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
+using test::error_of;
+using test::TemporaryFolder;
 
 }  // namespace
 

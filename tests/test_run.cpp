@@ -115,7 +115,7 @@ Size lines_in(const fs::path& file) {
 }  // namespace
 
 TEST_CASE("a run leaves a folder with model, training state, tokenizer, log and chart") {
-  const TemporaryFolder folder("run_files");
+  const TemporaryFolder folder;
   const RunPaths run{folder / "made/by/the/run"};
   check_new_run(run);
   const Transformer model(task().config(), model_seed);
@@ -152,7 +152,7 @@ TEST_CASE("a run leaves a folder with model, training state, tokenizer, log and 
 }
 
 TEST_CASE("a run in two parts is the same as a run in one, its log too") {
-  const TemporaryFolder folder("run_parts");
+  const TemporaryFolder folder;
   const RunPaths one{folder / "one"}, two{folder / "two"};
   for (const Keep keep : {Keep::last, Keep::best, Keep::average}) {
     const RunOptions options{.log_every = 1, .validate_every = 2, .keep = keep, .average_of = 3};
@@ -168,7 +168,7 @@ TEST_CASE("a run in two parts is the same as a run in one, its log too") {
 }
 
 TEST_CASE("a run that was stopped between writing one file and the next repairs the others when it is resumed") {
-  const TemporaryFolder folder("run_repair");
+  const TemporaryFolder folder;
   const RunPaths one{folder / "one"}, two{folder / "two"};
   const RunOptions options{.log_every = 1, .validate_every = 2, .keep = Keep::average, .average_of = 3};
   task().start(one, task().recipe(8), options);
@@ -193,25 +193,44 @@ TEST_CASE("a run that was stopped between writing one file and the next repairs 
 }
 
 TEST_CASE("checkpoints of an earlier run do not get into the average") {
-  const TemporaryFolder folder("run_stale");
+  const TemporaryFolder folder;
   const RunPaths one{folder / "one"}, two{folder / "two"};
   const RunOptions options{.log_every = 1, .validate_every = 2, .keep = Keep::average, .average_of = 3};
   task().start(one, task().recipe(4), options);
   task().start(two, task().recipe(8), options);
-  fs::remove(two.model());
-  fs::remove(two.training());
+  for (const auto& path : {two.model(), two.training(), two.tokenizer(), two.log()}) fs::remove(path);
   check_new_run(two);
   task().start(two, task().recipe(4), options);
   CHECK(first_difference(one.model(), two.model()) == "");
 }
 
+TEST_CASE("a run that was stopped between two validations and resumed ends as if it had never stopped") {
+  const TemporaryFolder folder;
+  const RunPaths whole{folder / "whole"}, stopped{folder / "stopped"};
+  const RunOptions options{.log_every = 1, .validate_every = 3, .keep = Keep::average, .average_of = 2};
+  task().start(whole, task().recipe(8), options);
+  RunOptions interrupted = options;
+  Size asked = 0;
+  interrupted.stop = [&] { return ++asked > 8; };  // asked twice a step: in the midst of step 4 or 5
+  task().start(stopped, task().recipe(8), interrupted);
+  const Size step = training_state(load_training_model(stopped.training()).metadata).step;
+  REQUIRE(step > 3);
+  REQUIRE(step < 6);
+  task().resume(stopped, 8, options);
+  CHECK(first_difference(whole.model(), stopped.model()) == "");
+  const auto best = [](const RunPaths& run) {
+    return training_state(load_training_model(run.training()).metadata).best_nll;
+  };
+  CHECK(best(whole) == best(stopped));
+}
+
 TEST_CASE("training stops when validation has not improved for as long as patience says") {
-  const TemporaryFolder folder("run_patience");
+  const TemporaryFolder folder;
   Recipe recipe = task().recipe(100);
   recipe.schedule.peak = 0;  // nothing changes, so the first validation stays the best
   const Transformer model(task().config(), model_seed);
   Trainer trainer(model, task().train, recipe);
-  run_training(trainer, task().valid, task().tokenizer, {folder.path()},
+  run_training(trainer, task().valid, task().tokenizer, {folder.path},
                {.log_every = 50, .validate_every = 3, .patience = 2});
   CHECK(trainer.state.step == 9);
   CHECK(trainer.state.validations_without_gain == 2);
@@ -230,8 +249,8 @@ TEST_CASE("training stops when validation has not improved for as long as patien
 }
 
 TEST_CASE("Keep::best keeps the model of the best validation") {
-  const TemporaryFolder folder("run_best");
-  const RunPaths run{folder.path()};
+  const TemporaryFolder folder;
+  const RunPaths run{folder.path};
   Recipe recipe = task().recipe(40);
   recipe.schedule = {.peak = 2, .warmup = 40};  // so hot that later models are worse
   const double nll = task().start(run, recipe, {.log_every = 50, .validate_every = 4, .keep = Keep::best});
@@ -249,8 +268,8 @@ TEST_CASE("Keep::best keeps the model of the best validation") {
 }
 
 TEST_CASE("Keep::average keeps the mean of the last checkpoints") {
-  const TemporaryFolder folder("run_average");
-  const RunPaths run{folder.path()};
+  const TemporaryFolder folder;
+  const RunPaths run{folder.path};
   const double nll = task().start(run, task().recipe(10),
                                   {.log_every = 50, .validate_every = 2, .keep = Keep::average, .average_of = 3});
   std::vector<Tensor> recent;
@@ -269,7 +288,7 @@ TEST_CASE("Keep::average keeps the mean of the last checkpoints") {
 }
 
 TEST_CASE("a training command killed with kill -9 at any moment goes on and ends with the same bits") {
-  const TemporaryFolder folder("run_killed");
+  const TemporaryFolder folder;
   write_corpus(folder / "train", task().corpus, {"en", "de"});
   write_corpus(folder / "valid", small_corpus(6, 2), {"en", "de"});
   const fs::path output = folder / "output.txt";

@@ -12,23 +12,16 @@
 #include "core/file.h"
 #include "core/random.h"
 #include "core/text/tokenizer.h"
+#include "tests/test_tools.h"
 
 using namespace headshare;
 
 namespace {
 
+using test::contains;
+using test::error_of;
+
 using Ids = std::vector<std::int32_t>;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& all, const std::string& part) { return all.find(part) != std::string::npos; }
 
 std::int32_t byte_id(char byte) { return first_byte_id + static_cast<unsigned char>(byte); }
 

@@ -128,7 +128,7 @@ TEST_CASE("the gradient of the whole model's loss agrees with central difference
 }
 
 TEST_CASE("resuming after any step gives the same bits as never having stopped") {
-  const TemporaryFolder folder("training_resume");
+  const TemporaryFolder folder;
   const EncodedCorpus corpus = random_pairs({2, 3, 4, 5, 2, 3, 4}, 11, 8);
   TransformerConfig config = tiny_config(11, grouped_query(4, 2));
   config.dropout = 0.2;

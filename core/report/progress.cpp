@@ -6,7 +6,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <iomanip>
 #include <iostream>
+#include <sstream>
 #include <utility>
 
 #include "core/error.h"
@@ -52,6 +54,12 @@ std::string format_rate(double per_second) {
 }
 
 }  // namespace
+
+std::string with_decimals(double number, int decimals) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(decimals) << number;
+  return std::move(out).str();
+}
 
 std::string with_thousands(Size number) {
   std::string digits = std::to_string(number);

@@ -16,6 +16,9 @@ std::string format_duration(double seconds);
 // 1234567 becomes "1,234,567".
 std::string with_thousands(Size number);
 
+// with_decimals(3.14159, 2) is "3.14".
+std::string with_decimals(double number, int decimals);
+
 // Where the progress goes. `detect` asks the system whether std::cerr or std::cout is a terminal; any other stream is
 // not one.
 enum class ProgressOutput { detect, terminal, plain };
