@@ -44,10 +44,12 @@ jobs=$(getconf _NPROCESSORS_ONLN)
 mkdir -p build
 for preset in "${presets[@]}"; do
   options=()
+  targets=(headshare_tests)
+  [ "$preset" = release ] && targets+=(headshare_benchmarks)  # compiled, so that they stay in step; run by hand
   [ "$preset" = release ] && options=(-DHEADSHARE_WERROR="${HEADSHARE_WERROR:-${CI:+ON}}")
   say "Compiling build/$preset with $jobs jobs"
   cmake --preset "$preset" "${options[@]}" >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
-  cmake --build --preset "$preset" --target headshare_tests --parallel "$jobs"
+  cmake --build --preset "$preset" --target "${targets[@]}" --parallel "$jobs"
   say "Testing build/$preset"
   ctest --preset "$preset" --parallel "$jobs" "${selection[@]}"
 done

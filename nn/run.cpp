@@ -136,7 +136,9 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
              {"step", "epoch", "seconds", "target_tokens", "tokens_per_second", "learning_rate", "gradient_norm",
               "train_loss", "train_nll", "valid_nll"},
              {.resume_after_step = state.step > 0 ? std::optional<Size>(state.step) : std::nullopt});
-  Progress progress("train", trainer.recipe().steps, {.unit = "tokens", .first_step = state.step});
+  const Size total =
+      options.minutes > 0 ? 0 : trainer.recipe().steps;  // where the clock decides, steps left say nothing
+  Progress progress("train", total, {.unit = "tokens", .first_step = state.step});
 
   const Size tokens_before = state.target_tokens;
   double loss_sum = 0, nll_sum = 0, last_nll = std::numeric_limits<double>::quiet_NaN();
