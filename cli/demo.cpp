@@ -67,9 +67,8 @@ struct Demo {
   // With what `headshare train --resume` and `headshare uptrain` need to go on with these runs.
   RunOptions run_options(Size log_every, Size validate_every) const {
     RunOptions options{.log_every = log_every, .validate_every = validate_every};
-    options.metadata = to_metadata(DataPaths{folder / "toy" / "train", folder / "toy" / "valid", languages});
-    options.metadata.merge(to_metadata(options));
-    options.metadata.insert_or_assign("data.pairs", std::to_string(train.pairs.size()));
+    const DataPaths data{(folder / "toy" / "train").string(), (folder / "toy" / "valid").string(), languages};
+    options.metadata = run_metadata(data, train, options);
     return options;
   }
 
@@ -158,13 +157,13 @@ void run(const Words& words, const std::string& summary) {
   convert_and_uptrain(demo, model, source, "multi-query", "multi-query", 1);
   std::filesystem::copy_file(source.chart(), folder / "loss.png");
 
-  std::cout << "\n4. What came out, on " << demo.toy.test.size()
-            << " sentences that training never saw, decoded greedily\n\n"
-            << demo.table.plain() << "\nBLEU: " << demo.bleu_signature
-            << "\nSpeeds are for sources of 16 tokens. The longer the source, the more of each step is reading keys and "
-               "values,\nand the more sharing them gains: build/release/headshare benchmark --batch 128 --source 512\n\n"
-            << "English        : " << demo.toy.test.pairs[0].source
-            << "\nGerman         : " << demo.toy.test.pairs[0].target << '\n';
+  std::cout
+      << "\n4. What came out, on " << demo.toy.test.size() << " sentences that training never saw, decoded greedily\n\n"
+      << demo.table.plain() << "\nBLEU: " << demo.bleu_signature
+      << "\nSpeeds are for sources of 16 tokens. The longer the source, the more of each step is reading keys and "
+         "values,\nand the more sharing them gains: build/release/headshare benchmark --batch 128 --source 512\n\n"
+      << "English        : " << demo.toy.test.pairs[0].source << "\nGerman         : " << demo.toy.test.pairs[0].target
+      << '\n';
   for (const std::string& translation : demo.translations) std::cout << translation << '\n';
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::cout << "\nIn " << folder.string()

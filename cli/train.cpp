@@ -120,8 +120,7 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   const Transformer model(model_config(arguments, tokenizer.size()), recipe.seed);
   const TrainingData corpora = load_data(data, tokenizer, model.config().max_length);
   Trainer trainer(model, corpora.train, recipe);
-  options.metadata = to_metadata(data);
-  options.metadata.merge(to_metadata(options));
+  options.metadata = run_metadata(data, corpora.train, options);
   train_and_report(trainer, corpora, tokenizer, run, options);
 }
 

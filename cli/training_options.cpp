@@ -78,6 +78,13 @@ TrainingData load_data(const DataPaths& data, const Tokenizer& tokenizer, Size m
   return loaded;
 }
 
+Metadata run_metadata(const DataPaths& data, const EncodedCorpus& train, const RunOptions& options) {
+  Metadata metadata = to_metadata(data);
+  metadata[pairs_key] = std::to_string(train.pairs.size());
+  metadata.merge(to_metadata(options));
+  return metadata;
+}
+
 Metadata provenance(const Metadata& metadata) {
   Metadata kept = metadata;
   std::erase_if(kept, [](const auto& entry) {
@@ -98,7 +105,6 @@ void check_same_corpus(const TrainingData& data, const Metadata& metadata) {
 void train_and_report(Trainer& trainer, const TrainingData& data, const Tokenizer& tokenizer, const RunPaths& run,
                       const RunOptions& given) {
   RunOptions options = given;
-  options.metadata.insert_or_assign(pairs_key, std::to_string(data.train.pairs.size()));
   options.stop = [] { return interrupted != 0; };
   std::signal(SIGINT, on_interrupt);
   const Transformer& model = trainer.model();
