@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/attention.h"
+#include "kernels/transpose.h"
 #include "kernels/vector.h"
 
 // The pieces attention's forward and backward are made of. Both work on tiles: small matrices in scratch memory that
@@ -169,36 +170,6 @@ inline void scatter_heads(const T* from, Size b, Size g, Size heads, Size first,
     for (Size head = 0; head < heads; ++head, from += padded<T>(head_size))
       copy_scaled_exactly(from, head_size, scale, row + head * to.head_stride);
   }
-}
-
-// a[start] b[start] a[start + 1] b[start + 1] ...: the teeth of a zip. Compilers make one shuffle instruction of it.
-template <Size start, class T, std::size_t... i>
-inline Vector<T> zip(Vector<T> a, Vector<T> b, std::index_sequence<i...>) {
-  return Vector<T>{(i % 2 == 0 ? a[start + i / 2] : b[start + i / 2])...};
-}
-
-// A square of lanes x lanes elements, transposed in registers: zipping the upper half of the rows with the lower half
-// moves every element's row number one bit towards its column number, so log2(lanes) rounds exchange the two.
-template <class T>
-inline void transpose_square(const T* from, Size from_stride, T* to, Size to_stride) {
-  constexpr int n = static_cast<int>(lanes<T>);
-  constexpr auto all = std::make_index_sequence<n>{};
-  Vector<T> rows[n];
-#pragma GCC unroll 16
-  for (int i = 0; i < n; ++i, from += from_stride) rows[i] = load(from);
-#pragma GCC unroll 4
-  for (int round = 1; round < n; round *= 2) {
-    Vector<T> zipped[n];
-#pragma GCC unroll 8
-    for (int i = 0; i < n / 2; ++i) {
-      zipped[2 * i] = zip<0, T>(rows[i], rows[i + n / 2], all);
-      zipped[2 * i + 1] = zip<n / 2, T>(rows[i], rows[i + n / 2], all);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) rows[i] = zipped[i];
-  }
-#pragma GCC unroll 16
-  for (int i = 0; i < n; ++i, to += to_stride) store(to, rows[i]);
 }
 
 // Folds a vector onto itself until lane 0 has met all others: four steps for 16 lanes, where one lane after the other

@@ -4,7 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/attention_tile.h"
+#include "kernels/transpose.h"
 #include "kernels/parallel.h"
 #include "kernels/strided.h"
 
@@ -23,7 +23,7 @@ void transpose(Size rows, Size columns, const T* from, Size from_line, T* to, Si
       const T* corner = from + left * from_line + top;
       T* target = to + top * to_line + left;
       if (top + side <= rows && left + side <= columns) {
-        attention_tile::transpose_square(corner, from_line, target, to_line);
+        transpose_square(corner, from_line, target, to_line);
         continue;
       }
       for (Size i = 0; i < std::min(side, rows - top); ++i) {

@@ -23,11 +23,16 @@ namespace {
 
 // ---- Sizes that fit the caches --------------------------------------------------------------------------------------
 
-// A block of k: a panel of B (32 KiB) and the tile of A it meets stay in the first cache, while the tiles of A change.
 template <class T>
-constexpr Size k_block = 1024 / sizeof(T);
+constexpr Size panel_width = tile_vectors * lanes<T>;  // columns of B that are packed side by side
 
-constexpr Size row_block = 144;  // rows of A packed at a time; k_block of them, 144 KiB, stay in the second cache
+// A block of k: a tile of A, 21 KiB, stays in the first cache while the panels of B pass by.
+template <class T>
+constexpr Size k_block = 1536 / sizeof(T);
+
+constexpr Size row_block = 10 * tile_rows;  // rows of A packed at a time; k_block of them, 210 KiB, stay in the second
+                                            // cache beside the chunk of B they meet:
+constexpr Size panels_per_chunk = 24;       // 1.1 MiB
 
 // B packed at a time, for all rows: large enough that packing A again for the next columns is not felt.
 constexpr Size packed_bytes = Size{1} << 21;
@@ -54,10 +59,8 @@ Range part(Size i, Size parts, Size total, Size unit) {
   return {std::min(total, units * i / parts * unit), std::min(total, units * (i + 1) / parts * unit)};
 }
 
-// Rows of the next tile: full ones, except that the last two share what is left, because short tiles are inefficient.
-constexpr Size next_tile(Size left) {
-  return left >= 2 * tile_rows ? tile_rows : left > tile_rows ? (left + 1) / 2 : left;
-}
+// Rows of the next tile: as few tiles as possible, and as equal as possible, because short ones are inefficient.
+constexpr Size next_tile(Size left) { return divide_up(left, divide_up(left, tile_rows)); }
 
 // body(i) for every i, on up to `threads` threads.
 template <class Body>
@@ -66,7 +69,12 @@ void for_each(Size threads, Size count, const Body& body) {
     for (Size i = 0; i < count; ++i) body(i);
     return;
   }
-  [[maybe_unused]] const int team = static_cast<int>(threads);  // Clang overlooks their use in the next line
+  [[maybe_unused]] const int team = static_cast<int>(threads);  // Clang overlooks their use in the next lines
+  if (count == threads) {  // the same thread gets the same part at every call: what it reads is in its own cache
+#pragma omp parallel for num_threads(team) schedule(static)
+    for (Size i = 0; i < count; ++i) body(i);
+    return;
+  }
   [[maybe_unused]] const Size chunk = std::max(Size{1}, count / (16 * threads));
 #pragma omp parallel for num_threads(team) schedule(dynamic, chunk)
   for (Size i = 0; i < count; ++i) body(i);
@@ -77,14 +85,19 @@ template <class T>
 struct Product {
   Size m, n, k;
   MatrixView<T> a, b;
+  const T* packed_b;  // all panels of B; null: whoever needs a panel packs it from b
   T* c;
   Size c_stride;  // between the rows of C and of before_activation
   Epilogue<T> epilogue;
 
+  // Where packed_b is used, range begins with a panel.
   Product columns(Range range) const {
     Product p = *this;
     p.n = range.count();
-    p.b.data += range.begin * b.column_stride;
+    if (packed_b != nullptr)
+      p.packed_b += range.begin * k;
+    else
+      p.b.data += range.begin * b.column_stride;
     p.c += range.begin;
     if (p.epilogue.bias != nullptr) p.epilogue.bias += range.begin;
     if (p.epilogue.before_activation != nullptr) p.epilogue.before_activation += range.begin;
@@ -144,74 +157,81 @@ void expect_kept_values(const Product<T>& p, const Place& place) {
 
 // ---- One block of C -------------------------------------------------------------------------------------------------
 
-// How B is cut into panels, and where they are.
+// The last panel has as many vectors as it needs.
 template <class T>
-struct Panels {
-  Size width;       // columns
-  const T* packed;  // all panels [panel][K, width]; null: the block packs each panel itself, or reads B in place
-
-  // The last panel has as many vectors as it needs: 1, 2, 4 or 8.
-  Size width_for(Size columns) const {
-    Size fitting = lanes<T>;
-    while (fitting < columns) fitting *= 2;
-    return fitting;
-  }
-};
-
-template <class T>
-void pack_panel(const Product<T>& p, const Panels<T>& panels, Size panel, Range k, T* to) {
-  const Size column = panel * panels.width;
-  const Size columns = std::min(panels.width, p.n - column);
-  const T* from = p.b.data + k.begin * p.b.row_stride + column * p.b.column_stride;
-  pack<T, tile_vectors * lanes<T>>({from, p.b.column_stride, p.b.row_stride, columns, k.count()},
-                                   panels.width_for(columns), to);
+constexpr Size width_of_panel(Size columns_left) {
+  return columns_left > lanes<T> ? panel_width<T> : lanes<T>;
 }
 
-// C of `rows` and `panel_range`.
+// The panels of B in `columns` (which begin with a panel), over k: panel after panel, each [k, width].
 template <class T>
-void multiply_block(const Product<T>& p, const Panels<T>& panels, Range rows, Range panel_range) {
+void pack_panels(const Product<T>& p, Range columns, Range k, T* to) {
+  for (Size column = columns.begin; column < columns.end; column += panel_width<T>) {
+    const Size width = width_of_panel<T>(p.n - column);
+    const T* from = p.b.data + k.begin * p.b.row_stride + column * p.b.column_stride;
+    pack<T, panel_width<T>>({from, p.b.column_stride, p.b.row_stride, std::min(width, p.n - column), k.count()}, width,
+                            to + (column - columns.begin) * k.count());
+  }
+}
+
+// Columns of the next tile in C: one panel, or several where so few rows leave registers for them.
+template <class T>
+Size next_width(Size rows, Size columns_left) {
+  Size vectors = vectors_for_rows(rows);
+  while (vectors > tile_vectors && vectors * lanes<T> > columns_left) vectors /= 2;
+  return vectors > tile_vectors ? vectors * lanes<T> : width_of_panel<T>(columns_left);
+}
+
+// C of `rows` and `columns`. B's panels are used a chunk at a time, so that the chunk stays in a cache while the tiles
+// of A pass over it.
+template <class T>
+void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_panels) {
   alignas(64) T sums[sums_in_registers * lanes<T>];
   const Size k_blocks = std::max(Size{1}, divide_up(p.k, k_block<T>));
-  T* a = scratch<T>(rows_slot, rows.count() * k_block<T>);
-  T* own_panel = scratch<T>(panel_slot, panels.width * k_block<T>);
-  const bool in_place = rows.count() <= tile_rows && p.b.column_stride == 1;
+  T* a = scratch<T>(rows_slot, rows.count() * k_block<T> + lanes<T>);
+  const bool in_place = p.packed_b == nullptr && rows.count() <= tile_rows && p.b.column_stride == 1;
   const bool plain = p.epilogue.bias == nullptr && p.epilogue.before_activation == nullptr &&
                      p.epilogue.activation == Activation::none;
 
+  const auto multiply_tile_at = [&](const Place& place, Size width, const T* tile_a, Size k, const TilePanels<T>& b,
+                                    KBlock block) {
+    const TileFunction<T> multiply_tile_of = tile_function<T>(place.rows, width / lanes<T>);
+    if (place.columns == width && (plain || !block.last)) {
+      multiply_tile_of(k, tile_a, b, p.c + place.row * p.c_stride + place.column, p.c_stride,
+                       block.first ? Store::replace : Store::add);
+    } else {
+      if (block.last) expect_kept_values(p, place);
+      multiply_tile_of(k, tile_a, b, sums, width, Store::replace);
+      finish(p, place, block, sums, width);
+    }
+  };
+
   for (Size kb = 0; kb < k_blocks; ++kb) {
     const Range k = part(kb, k_blocks, p.k, 1);
-    const KBlock block{kb == 0, kb == k_blocks - 1};
     for (Size row = rows.begin, tile; row < rows.end; row += tile) {
       tile = next_tile(rows.end - row);
       const T* from = p.a.data + row * p.a.row_stride + k.begin * p.a.column_stride;
       pack<T, tile_rows>({from, p.a.row_stride, p.a.column_stride, tile, k.count()}, tile,
                          a + (row - rows.begin) * k.count());
     }
-    for (Size panel = panel_range.begin; panel < panel_range.end; ++panel) {
-      const Size column = panel * panels.width;
-      const Size columns = std::min(panels.width, p.n - column);
-      const Size width = panels.width_for(columns);
-      const T* b = own_panel;
-      Size b_stride = width;
-      if (panels.packed != nullptr) {
-        b = panels.packed + column * p.k + k.begin * width;
-      } else if (in_place && columns == width) {
-        b = p.b.data + k.begin * p.b.row_stride + column;
-        b_stride = p.b.row_stride;
-      } else {
-        pack_panel(p, panels, panel, k, own_panel);
+    for (Range chunk{columns.begin, 0}; chunk.begin < columns.end; chunk.begin = chunk.end) {
+      chunk.end = std::min(columns.end, chunk.begin + chunk_panels * panel_width<T>);
+      T* own = nullptr;
+      if (p.packed_b == nullptr && (!in_place || chunk.count() % lanes<T> != 0)) {
+        own = scratch<T>(panel_slot, (chunk.count() + panel_width<T>)*k_block<T> + lanes<T>);
+        pack_panels(p, chunk, k, own);
       }
       for (Size row = rows.begin, tile; row < rows.end; row += tile) {
         tile = next_tile(rows.end - row);
-        const TileFunction<T> multiply_tile_of = tile_function<T>(tile, width / lanes<T>);
-        const T* tile_a = a + (row - rows.begin) * k.count();
-        if (columns == width && (plain || !block.last)) {
-          multiply_tile_of(k.count(), tile_a, b, b_stride, p.c + row * p.c_stride + column, p.c_stride,
-                           block.first ? Store::replace : Store::add);
-        } else {
-          if (block.last) expect_kept_values(p, {row, column, tile, columns});
-          multiply_tile_of(k.count(), tile_a, b, b_stride, sums, width, Store::replace);
-          finish(p, {row, column, tile, columns}, block, sums, width);
+        for (Size column = chunk.begin, width; column < chunk.end; column += width) {
+          width = next_width<T>(tile, chunk.end - column);
+          const Size panel = std::min(width, panel_width<T>);
+          const TilePanels<T> b =
+              p.packed_b != nullptr ? TilePanels<T>{p.packed_b + column * p.k + k.begin * panel, panel, panel * p.k}
+              : own != nullptr ? TilePanels<T>{own + (column - chunk.begin) * k.count(), panel, panel * k.count()}
+                               : TilePanels<T>{p.b.data + k.begin * p.b.row_stride + column, p.b.row_stride, panel};
+          multiply_tile_at({row, column, tile, std::min(width, chunk.end - column)}, width,
+                           a + (row - rows.begin) * k.count(), k.count(), b, {kb == 0, kb == k_blocks - 1});
         }
       }
     }
@@ -227,7 +247,7 @@ void multiply_by_dots(const Product<T>& p, Size threads) {
   const T* a = p.a.data;
   Size a_stride = p.a.row_stride;
   if (p.a.column_stride != 1) {
-    T* rows = scratch<T>(rows_slot, p.m * p.k);
+    T* rows = scratch<T>(rows_slot, p.m * p.k + lanes<T>);
     pack<T, tile_rows>({p.a.data, p.a.column_stride, p.a.row_stride, p.k, p.m}, p.k, rows);
     a = rows;
     a_stride = p.k;
@@ -241,35 +261,44 @@ void multiply_by_dots(const Product<T>& p, Size threads) {
   });
 }
 
-// One block of rows: every panel of B is used once, so whoever uses it packs it, and it is still in the first cache.
+// One block of rows: every panel of B is used once, so whoever uses it packs it (unless it is), and it is still in the
+// first cache.
 template <class T>
 void multiply_short(const Product<T>& p, Size threads) {
-  const Size vectors = p.m <= tile_rows ? vectors_for_rows(p.m) : tile_vectors;
-  const Panels<T> panels{vectors * lanes<T>, nullptr};
-  const Size count = divide_up(p.n, panels.width);
+  const Size unit = (p.m <= tile_rows ? vectors_for_rows(p.m) : tile_vectors) * lanes<T>;
+  const Size count = divide_up(p.n, unit);
   const Size blocks = std::clamp(count / panels_per_item, std::min(threads, count), count);
-  for_each(threads, blocks, [&](Size i) { multiply_block(p, panels, {0, p.m}, part(i, blocks, count, 1)); });
+  const Size chunk = p.packed_b != nullptr || p.m <= tile_rows ? panels_per_chunk : 1;
+  for_each(threads, blocks, [&](Size i) { multiply_block(p, {0, p.m}, part(i, blocks, p.n, unit), chunk); });
 }
 
 // Many blocks of rows: all use the same panels of B, which are packed first.
 template <class T>
 void multiply_tall(const Product<T>& p, Size threads) {
-  Panels<T> panels{tile_vectors * lanes<T>, nullptr};
-  const Size count = divide_up(p.n, panels.width);
-  T* packed = scratch<T>(packed_slot, count * panels.width * p.k);
-  for_each(threads, count, [&](Size i) { pack_panel(p, panels, i, {0, p.k}, packed + i * panels.width * p.k); });
-  panels.packed = packed;
-
+  if (p.packed_b == nullptr) {
+    const Size count = divide_up(p.n, panel_width<T>);
+    T* packed = scratch<T>(packed_slot, count * panel_width<T> * p.k + lanes<T>);
+    for_each(threads, count, [&](Size i) {
+      const Range columns = part(i, count, p.n, panel_width<T>);
+      pack_panels(p, columns, {0, p.k}, packed + columns.begin * p.k);
+    });
+    Product<T> with_panels = p;
+    with_panels.packed_b = packed;
+    return multiply_tall(with_panels, threads);
+  }
   const Size blocks = divide_up(divide_up(p.m, row_block), threads) * threads;  // the same number for each thread
-  for_each(threads, blocks, [&](Size i) { multiply_block(p, panels, part(i, blocks, p.m, tile_rows), {0, count}); });
+  for_each(threads, blocks,
+           [&](Size i) { multiply_block(p, part(i, blocks, p.m, tile_rows), {0, p.n}, panels_per_chunk); });
 }
 
 template <class T>
 void multiply(const Product<T>& p, Size threads) {
-  if (p.m <= few_rows && p.b.row_stride == 1 && p.b.column_stride != 1) {
+  if (p.m <= few_rows && p.packed_b == nullptr && p.b.row_stride == 1 && p.b.column_stride != 1) {
     multiply_by_dots(p, threads);
   } else if (p.m <= row_block) {
     multiply_short(p, threads);
+  } else if (p.packed_b != nullptr) {
+    multiply_tall(p, threads);
   } else {
     const Size column_bytes = std::max(Size{1}, p.k) * static_cast<Size>(sizeof(T));
     const Size columns =
@@ -291,7 +320,7 @@ void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixV
   const Size work = elements * std::max(Size{1}, sizes.k);  // multiply-adds of one product
 
   const auto product = [&](Size i) {
-    Product<T> p{sizes.m, sizes.n, sizes.k, a, b, c + i * elements, sizes.n, epilogue};
+    Product<T> p{sizes.m, sizes.n, sizes.k, a, b, nullptr, c + i * elements, sizes.n, epilogue};
     p.a.data += i * a.batch_stride;
     p.b.data += i * b.batch_stride;
     if (epilogue.before_activation != nullptr) p.epilogue.before_activation += i * elements;
@@ -308,6 +337,35 @@ void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixV
   }
 }
 
+// ---- B packed ahead -------------------------------------------------------------------------------------------------
+
+template <class T>
+Size packed_size(Size k, Size n) {
+  return divide_up(n, lanes<T>) * lanes<T> * k + lanes<T>;
+}
+
+template <class T>
+void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed) {
+  pack_panels<T>({0, n, k, {}, b, nullptr, nullptr, 0, {}}, {0, n}, {0, k}, packed);
+}
+
+template <class T>
+void matmul_packed(Cpu, Size m, Size n, Size k, const MatrixView<T>& a, const T* packed_b, T* c,
+                   const Epilogue<T>& epilogue) {
+  if (m == 0 || n == 0) return;
+  const Size available = omp_in_parallel() ? 1 : omp_get_max_threads();
+  multiply(Product<T>{m, n, k, a, {}, packed_b, c, n, epilogue},
+           std::clamp(m * n * k / work_worth_a_thread, Size{1}, available));
+}
+
+template Size packed_size<float>(Size, Size);
+template Size packed_size<double>(Size, Size);
+template void pack_matrix(Cpu, Size, Size, const MatrixView<float>&, float*);
+template void pack_matrix(Cpu, Size, Size, const MatrixView<double>&, double*);
+template void matmul_packed(Cpu, Size, Size, Size, const MatrixView<float>&, const float*, float*,
+                            const Epilogue<float>&);
+template void matmul_packed(Cpu, Size, Size, Size, const MatrixView<double>&, const double*, double*,
+                            const Epilogue<double>&);
 template void matmul(Cpu, const MatmulSizes&, const MatrixView<float>&, const MatrixView<float>&, float*,
                      const Epilogue<float>&);
 template void matmul(Cpu, const MatmulSizes&, const MatrixView<double>&, const MatrixView<double>&, double*,

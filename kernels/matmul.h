@@ -40,6 +40,17 @@ template <class T>
 void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
             const Epilogue<T>& epilogue);
 
+// The same with a matrix B that was packed before: weights that many products use, as in decoding. Packing copies B
+// into the order in which the product reads it; how many elements that takes, packed_size says.
+//   b: [K, N]   packed: packed_size<T>(K, N), 64-byte aligned   a: [M, K]   C: [M, N], contiguous, written
+template <class T>
+Size packed_size(Size k, Size n);
+template <class T>
+void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed);
+template <class T>
+void matmul_packed(Cpu, Size m, Size n, Size k, const MatrixView<T>& a, const T* packed_b, T* c,
+                   const Epilogue<T>& epilogue);
+
 // The specification of matmul: three plain loops. Tests compare the two.
 template <class T>
 void matmul_plain(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,

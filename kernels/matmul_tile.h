@@ -12,7 +12,7 @@
 //   loads per multiply-add = (rows + vectors) / (rows * vectors)
 //
 // A processor can start two multiply-adds and two or three loads a cycle. With one row and one vector it would wait for
-// loads (2 each); with 12 x 2 it needs 14 loads for 24 multiply-adds and runs at the speed of arithmetic. The tile
+// loads (2 each); with 14 x 2 it needs 16 loads for 28 multiply-adds and runs at the speed of arithmetic. The tile
 // should thus be large and nearly square, and it must fit into the registers together with the loaded numbers. It
 // should also have at least eight independent sums: a multiply-add takes four cycles, and two start in each.
 namespace headshare::kernels {
@@ -23,26 +23,35 @@ constexpr Size vector_registers = 32;
 constexpr Size vector_registers = 16;
 #endif
 
-constexpr Size tile_rows = vector_registers == 32 ? 12 : 6;
+constexpr Size tile_rows = vector_registers == 32 ? 14 : 6;
 constexpr Size tile_vectors = 2;
 constexpr Size sums_in_registers = tile_rows * tile_vectors;  // leaves room for B's vectors and one number of A
 
 enum class Store { replace, add };
 
-// out (+)= A B for one tile: packed rows of A, `b_stride` between the rows of B.
-//   a: [k, rows]   b: [k, vectors * lanes]   out: [rows, vectors * lanes], `out_stride` between its rows
+// The columns of B that a tile needs: one panel, or several with the same distance between them.
+template <class T>
+struct TilePanels {
+  const T* data;
+  Size k_stride;      // between the rows of a panel
+  Size panel_stride;  // between panels
+};
+
+// out (+)= A B for one tile: packed rows of A.
+//   a: [k, rows]   b: [k, vectors * lanes], in panels   out: [rows, vectors * lanes], `out_stride` between its rows
 template <class T, Size rows, Size vectors>
-void multiply_tile(Size k, const T* a, const T* b, Size b_stride, T* out, Size out_stride, Store mode) {
+void multiply_tile(Size k, const T* a, const TilePanels<T>& panels, T* out, Size out_stride, Store mode) {
   Vector<T> sums[rows][vectors];
 #pragma GCC unroll 16
   for (Size i = 0; i < rows; ++i)
 #pragma GCC unroll 16
     for (Size v = 0; v < vectors; ++v) sums[i][v] = Vector<T>{};
 
-  for (; k > 0; --k, a += rows, b += b_stride) {
+  for (const T* b = panels.data; k > 0; --k, a += rows, b += panels.k_stride) {
     Vector<T> b_row[vectors];
 #pragma GCC unroll 16
-    for (Size v = 0; v < vectors; ++v) b_row[v] = load(b + v * lanes<T>);
+    for (Size v = 0; v < vectors; ++v)
+      b_row[v] = load(b + v / tile_vectors * panels.panel_stride + v % tile_vectors * lanes<T>);
 #pragma GCC unroll 16
     for (Size i = 0; i < rows; ++i)
 #pragma GCC unroll 16
@@ -59,7 +68,7 @@ void multiply_tile(Size k, const T* a, const T* b, Size b_stride, T* out, Size o
 }
 
 template <class T>
-using TileFunction = void (*)(Size, const T*, const T*, Size, T*, Size, Store);
+using TileFunction = void (*)(Size, const T*, const TilePanels<T>&, T*, Size, Store);
 
 // Few rows make a tile of few sums, so it gets more vectors: 8 for one row.
 constexpr Size vectors_for_rows(Size rows) {

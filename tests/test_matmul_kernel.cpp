@@ -70,7 +70,14 @@ struct Results {
   std::vector<T> c, before;
 };
 
-enum class Which { fast, plain };
+enum class Which { fast, plain, packed };  // packed: B is packed first; without a batch
+
+template <class T>
+std::vector<T> packed(Size k, Size n, const MatrixView<T>& b) {
+  std::vector<T> result(static_cast<std::size_t>(packed_size<T>(k, n)));
+  pack_matrix(Cpu{}, k, n, b, result.data());
+  return result;
+}
 
 template <class T>
 Results<T> run(const Case& c, const Operands<T>& operands, Which which) {
@@ -84,8 +91,10 @@ Results<T> run(const Case& c, const Operands<T>& operands, Which which) {
                              c.keep_before ? results.before.data() : nullptr};
   if (which == Which::fast)
     matmul(Cpu{}, s, a, b, results.c.data(), epilogue);
-  else
+  else if (which == Which::plain)
     matmul_plain(Cpu{}, s, a, b, results.c.data(), epilogue);
+  else
+    matmul_packed(Cpu{}, s.m, s.n, s.k, a, packed(s.k, s.n, b).data(), results.c.data(), epilogue);
   return results;
 }
 
@@ -116,15 +125,17 @@ void check_case(const Case& c, Generator& generator) {
   const Operands<double> operands_double(operands);
   const Results<double> truth = run(c, operands_double, Which::plain);
   const Results<float> plain = run(c, operands, Which::plain);
-  const Results<float> fast = run(c, operands, Which::fast);
-  const Results<double> fast_double = run(c, operands_double, Which::fast);
-
   const double rounding = 4 * std::sqrt(static_cast<double>(c.sizes.k) + 1) * std::numeric_limits<float>::epsilon();
-  CHECK(distance(fast.c, truth.c) <= 2 * distance(plain.c, truth.c) + rounding);
-  CHECK(distance(fast.before, truth.before) <= 2 * distance(plain.before, truth.before) + rounding);
   const double rounding_double = 1e-13 * (1 + std::sqrt(static_cast<double>(c.sizes.k)));
-  CHECK(distance(fast_double.c, truth.c) <= rounding_double);
-  CHECK(distance(fast_double.before, truth.before) <= rounding_double);
+  for (const Which which : {Which::fast, Which::packed}) {
+    if (which == Which::packed && c.sizes.batch != 1) continue;
+    const Results<float> result = run(c, operands, which);
+    CHECK(distance(result.c, truth.c) <= 2 * distance(plain.c, truth.c) + rounding);
+    CHECK(distance(result.before, truth.before) <= 2 * distance(plain.before, truth.before) + rounding);
+    const Results<double> result_double = run(c, operands_double, which);
+    CHECK(distance(result_double.c, truth.c) <= rounding_double);
+    CHECK(distance(result_double.before, truth.before) <= rounding_double);
+  }
 }
 
 const std::vector<Size> odd_sizes = {1, 2, 5, 7, 8, 9, 12, 13, 24, 25, 32, 33, 65, 97};
