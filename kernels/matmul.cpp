@@ -34,6 +34,9 @@ constexpr Size row_block = 10 * tile_rows;  // rows of A packed at a time; k_blo
                                             // cache beside the chunk of B they meet:
 constexpr Size panels_per_chunk = 24;       // 1.1 MiB
 
+constexpr Size short_rows = 2 * row_block;  // up to here, a panel of B is packed by the thread that uses it
+constexpr Size steps_side_by_side = 16;  // of a transposed A: as many pages as the processor finds without a search
+
 // B packed at a time, for all rows: large enough that packing A again for the next columns is not felt.
 constexpr Size packed_bytes = Size{1} << 21;
 constexpr Size packed_columns = 512;  // but at least these
@@ -174,6 +177,24 @@ void pack_panels(const Product<T>& p, Range columns, Range k, T* to) {
   }
 }
 
+// The rows of A in `rows`, over k: tile after tile, each [k, rows of the tile].
+template <class T>
+void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
+  const T* first = p.a.data + k.begin * p.a.column_stride;
+  // Of a transposed A, many tiles lie side by side. A few steps of k for all tiles, then the next few, reads memory in
+  // long pieces; one tile after the other would visit every page again for each.
+  const Size steps = p.a.row_stride == 1 ? steps_side_by_side : k.count();
+  for (Size begin = 0; begin < k.count(); begin += steps) {
+    const Size count = std::min(steps, k.count() - begin);
+    for (Size row = rows.begin, tile; row < rows.end; row += tile) {
+      tile = next_tile(rows.end - row);
+      pack<T, tile_rows>({first + row * p.a.row_stride + begin * p.a.column_stride, p.a.row_stride, p.a.column_stride,
+                          tile, count},
+                         tile, to + (row - rows.begin) * k.count() + begin * tile);
+    }
+  }
+}
+
 // Columns of the next tile in C: one panel, or several where so few rows leave registers for them.
 template <class T>
 Size next_width(Size rows, Size columns_left) {
@@ -208,12 +229,7 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
 
   for (Size kb = 0; kb < k_blocks; ++kb) {
     const Range k = part(kb, k_blocks, p.k, 1);
-    for (Size row = rows.begin, tile; row < rows.end; row += tile) {
-      tile = next_tile(rows.end - row);
-      const T* from = p.a.data + row * p.a.row_stride + k.begin * p.a.column_stride;
-      pack<T, tile_rows>({from, p.a.row_stride, p.a.column_stride, tile, k.count()}, tile,
-                         a + (row - rows.begin) * k.count());
-    }
+    pack_rows(p, rows, k, a);
     for (Range chunk{columns.begin, 0}; chunk.begin < columns.end; chunk.begin = chunk.end) {
       chunk.end = std::min(columns.end, chunk.begin + chunk_panels * panel_width<T>);
       T* own = nullptr;
@@ -295,7 +311,7 @@ template <class T>
 void multiply(const Product<T>& p, Size threads) {
   if (p.m <= few_rows && p.packed_b == nullptr && p.b.row_stride == 1 && p.b.column_stride != 1) {
     multiply_by_dots(p, threads);
-  } else if (p.m <= row_block) {
+  } else if (p.m <= short_rows) {
     multiply_short(p, threads);
   } else if (p.packed_b != nullptr) {
     multiply_tall(p, threads);

@@ -26,11 +26,30 @@ struct Lines {
   Size steps;
 };
 
-// Lines that lie side by side: each step is one contiguous piece, copied by a few vector instructions.
+// n numbers, n known: whole registers and, where they do not come out even, one more that overlaps the one before. Half
+// a register serves where n is smaller than a whole one.
+template <class T, Size n, Size bytes = vector_bytes>
+inline void copy_few(const T* from, T* to) {
+  constexpr Size step = bytes / static_cast<Size>(sizeof(T));
+  if constexpr (step > n && step > 1) {
+    copy_few<T, n, bytes / 2>(from, to);
+  } else {
+    typedef T Piece __attribute__((vector_size(bytes)));
+    const auto copy_at = [&](Size i) {
+      Piece piece;
+      std::memcpy(&piece, from + i, sizeof(piece));
+      std::memcpy(to + i, &piece, sizeof(piece));
+    };
+#pragma GCC unroll 16
+    for (Size i = 0; i + step <= n; i += step) copy_at(i);
+    if constexpr (n % step != 0) copy_at(n - step);
+  }
+}
+
+// Lines that lie side by side: each step is one contiguous piece.
 template <class T, Size width>
 void pack_side_by_side(const Lines<T>& from, T* to) {
-  for (Size k = 0; k < from.steps; ++k)
-    std::memcpy(to + k * width, from.data + k * from.k_stride, static_cast<std::size_t>(width) * sizeof(T));
+  for (Size k = 0; k < from.steps; ++k) copy_few<T, width>(from.data + k * from.k_stride, to + k * width);
 }
 
 // Asks for the cache line that holds from[ahead], so that it is there when its turn comes. Only a hint: any address
@@ -70,6 +89,8 @@ void pack(const Lines<T>& from, Size width, T* to) {
   if (from.lines < width) std::fill(to, to + from.steps * width, T{0});
   if (from.line_stride == 1 && from.lines == usual_width && width == usual_width) {
     pack_side_by_side<T, usual_width>(from, to);
+  } else if (from.line_stride == 1 && from.lines == usual_width - 1 && width == usual_width - 1) {
+    pack_side_by_side<T, usual_width - 1>(from, to);
   } else if (from.k_stride == 1 && from.lines == usual_width && width == usual_width) {
     pack_along_k<T>({from.data, from.line_stride, 1, usual_width, from.steps}, usual_width, to);
   } else if (from.k_stride == 1) {
