@@ -1,66 +1,181 @@
-#include <iomanip>
 #include <iostream>
 
-#include "cli/command.h"
+#include "cli/training_options.h"
 #include "core/device.h"
+#include "core/file.h"
+#include "core/report/measurements.h"
 #include "core/report/progress.h"
-#include "core/report/table.h"
-#include "nn/decoding.h"
+#include "kernels/machine_limits.h"
+#include "nn/decoding_speed.h"
+#include "nn/evaluation.h"
+#include "nn/run.h"
+#include "nn/training_speed.h"
 
 namespace headshare::cli {
 namespace {
 
+using Arguments = cxxopts::ParseResult;
+
+Size size_of(const Arguments& arguments, const char* option) { return arguments[option].as<Size>(); }
+
+TransformerConfig model_config(const Arguments& arguments, Size kv_heads) {
+  return checked({.vocabulary = size_of(arguments, "vocabulary"),
+                  .d_model = size_of(arguments, "d-model"),
+                  .d_ff = size_of(arguments, "d-ff"),
+                  .layers = size_of(arguments, "layers"),
+                  .attention = grouped_query(size_of(arguments, "heads"), kv_heads),
+                  .max_length = std::max(size_of(arguments, "source"), size_of(arguments, "target")) + 2,
+                  .dropout = 0});
+}
+
+std::vector<Size> kv_head_choices(const Arguments& arguments) {
+  const Size heads = size_of(arguments, "heads");
+  std::vector<Size> choices;
+  for (Size kv_heads = heads; kv_heads >= 1; --kv_heads)
+    if (heads % kv_heads == 0) choices.push_back(kv_heads);
+  if (!arguments.count("kv-heads")) return choices;
+  const Size wanted = size_of(arguments, "kv-heads");
+  if (std::find(choices.begin(), choices.end(), wanted) == choices.end())
+    throw UsageError(text("benchmark: --kv-heads ", wanted, " does not divide --heads ", heads));
+  return {wanted};
+}
+
+// The least time a step can take here: weights and caches each take as long as reading them or as multiplying with them,
+// whichever is longer, at the speeds measured just now.
+struct Prediction {
+  double seconds;
+  std::string bound_by;
+};
+Prediction predict(const DecodingCost& cost, double flops_per_second) {
+  // What is read in every step stays in the nearest cache that holds all of it.
+  const Size working_set = static_cast<Size>(cost.weight_bytes + cost.cache_bytes);
+  const double bytes_per_second = kernels::measure_reading(std::clamp(working_set, Size{1} << 20, Size{512} << 20));
+  const double weights = cost.weight_bytes / bytes_per_second, cache = cost.cache_bytes / bytes_per_second,
+               arithmetic = cost.flops / flops_per_second;
+  const double weights_or_arithmetic = std::max(weights, arithmetic);
+  return {cache + weights_or_arithmetic, cache > weights_or_arithmetic ? "cache"
+                                         : weights > arithmetic        ? "weights"
+                                                                       : "arithmetic"};
+}
+
+// bfloat16 beside the float32 that it replaces.
+std::vector<ElementType> cache_types(const Arguments& arguments) {
+  const ElementType wanted = cache_type(arguments).value_or(ElementType::float32);
+  return wanted == ElementType::float32 ? std::vector{wanted} : std::vector{ElementType::float32, wanted};
+}
+
+// What a bfloat16 cache costs a trained model on its validation text.
+void report_quality(const std::string& run) {
+  const LoadedRun loaded = load_run(run);
+  const DataPaths data = data_paths(loaded.metadata);
+  const EncodedCorpus valid =
+      encode(read_corpus(data.valid, data.languages), loaded.tokenizer, loaded.model.config().max_length);
+  const Decoder decoder(loaded.model);
+  const double wide = cached_nll(decoder, valid, ElementType::float32),
+               narrow = cached_nll(decoder, valid, ElementType::bfloat16);
+  std::cout << "\nvalidation NLL of " << run << " per token: float32 cache " << with_decimals(wide, 5)
+            << ", bfloat16 cache " << with_decimals(narrow, 5) << ", change " << with_decimals(narrow - wide, 5)
+            << '\n';
+}
+
+Measurements benchmark_decoding(const Arguments& arguments, const kernels::MachineLimits& limits) {
+  Measurements rows;
+  double first = 0;
+  for (const Size kv_heads : kv_head_choices(arguments)) {
+    const Transformer model(model_config(arguments, kv_heads), 1);
+    const Decoder decoder(model);
+    for (const ElementType type : cache_types(arguments)) {
+      const DecodingMeasurement measurement{.batch = size_of(arguments, "batch"),
+                                            .source_length = size_of(arguments, "source"),
+                                            .target_length = size_of(arguments, "target"),
+                                            .repetitions = size_of(arguments, "repetitions"),
+                                            .cache_type = type};
+      const DecodingSpeed speed = measure_decoding(decoder, measurement);
+      const DecodingCost cost = decoding_cost(decoder, measurement);
+      const Prediction prediction = predict(cost, limits.flops_per_second);
+      const bool overhead = speed.seconds_per_step > 2 * prediction.seconds;
+      if (first == 0) first = speed.tokens_per_second;
+      rows.add({{"attention", name(model.config().attention.cross)},
+                {"cache", name(type)},
+                {"parameters", static_cast<double>(count_parameters(model))},
+                {"weights MB", cost.weight_bytes / 1e6, 1},
+                {"cache MB", cost.cache_bytes / 1e6, 1},
+                {"predicted ms", 1e3 * prediction.seconds, 2},
+                {"ms a step", 1e3 * speed.seconds_per_step, 2},
+                {"tokens/s", speed.tokens_per_second},
+                {"speed-up", speed.tokens_per_second / first, 2},
+                {"GB/s", (cost.weight_bytes + cost.cache_bytes) / speed.seconds_per_step / 1e9, 1},
+                {"bound by", overhead ? "overhead" : prediction.bound_by}});
+    }
+  }
+  return rows;
+}
+
+Measurements benchmark_training(const Arguments& arguments, const kernels::MachineLimits& limits) {
+  Measurements rows;
+  for (const Size kv_heads : kv_head_choices(arguments)) {
+    const TransformerConfig config = model_config(arguments, kv_heads);
+    const Transformer model(config, 1);
+    const TrainingMeasurement measurement{size_of(arguments, "batch"), size_of(arguments, "source")};
+    const TrainingSpeed speed = measure_training(model, measurement, size_of(arguments, "repetitions"));
+    const double flops = training_flops(config, measurement);
+    rows.add(
+        {{"attention", name(config.attention.cross)},
+         {"parameters", static_cast<double>(count_parameters(model))},
+         {"predicted ms", 1e3 * flops / limits.flops_per_second},
+         {"ms a step", 1e3 * speed.seconds_per_step},
+         {"target tokens/s", static_cast<double>(measurement.sentences * measurement.length) / speed.seconds_per_step},
+         {"GFLOP/s", flops / speed.seconds_per_step / 1e9},
+         {"of peak", flops / speed.seconds_per_step / limits.flops_per_second, 2},
+         {"peak MiB", static_cast<double>(speed.peak_bytes) / (1 << 20)}});
+  }
+  return rows;
+}
+
 void run(const Words& words, const std::string& summary) {
-  CommandLine line("benchmark", summary, "  headshare benchmark --batch 64 --source 256 --target 32");
-  line.options()("batch", "Sentences side by side", cxxopts::value<Size>()->default_value("64"))(
-      "source", "Source tokens", cxxopts::value<Size>()->default_value("128"))(
-      "target", "Tokens to decode", cxxopts::value<Size>()->default_value("32"))(
-      "d-model", "Width", cxxopts::value<Size>()->default_value("256"))("layers", "Decoder layers",
-                                                                        cxxopts::value<Size>()->default_value("3"))(
-      "heads", "Query heads", cxxopts::value<Size>()->default_value("8"))(
-      "vocabulary", "Tokens", cxxopts::value<Size>()->default_value("8000"))("threads", "Processor cores to use",
-                                                                             cxxopts::value<Size>());
+  CommandLine line("benchmark", summary,
+                   "  headshare benchmark --batch 64 --source 256 --target 32\n"
+                   "  headshare benchmark --what train --batch 64 --source 32 --kv-heads 8\n"
+                   "  headshare benchmark --batch 128 --source 512 --kv-heads 8 --cache bf16 --json speed.json");
+  const auto size = [](const char* value) { return cxxopts::value<Size>()->default_value(value); };
+  line.options()("what", "decode or train", cxxopts::value<std::string>()->default_value("decode"))(
+      "batch", "Sentences side by side", size("64"))("source", "Source tokens; in training of the target too",
+                                                     size("128"))("target", "Tokens to decode", size("32"))(
+      "d-model", "Width", size("256"))("d-ff", "Width of the feed-forward layers; 0: four times --d-model", size("0"))(
+      "layers", "Decoder layers", size("3"))("heads", "Query heads", size("8"))(
+      "kv-heads", "Only this number of key/value heads", cxxopts::value<Size>())("vocabulary", "Tokens", size("8000"))(
+      "cache", "Keys and values as f32, or as bf16 beside f32", cxxopts::value<std::string>())(
+      "run", "Also say what a bf16 cache costs this trained run in validation NLL", cxxopts::value<std::string>())(
+      "repetitions", "The median of this many counts", size("5"))(
+      "threads", "Processor cores to use", cxxopts::value<Size>())("json", "Also write one object per row to this file",
+                                                                   cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
-  const auto size = [&](const char* option) { return (*arguments)[option].as<Size>(); };
-  const DecodingMeasurement measurement{
-      .batch = size("batch"), .source_length = size("source"), .target_length = size("target")};
-  for (const char* option : {"batch", "source", "target", "heads", "layers"})
-    if (size(option) < 1) throw UsageError(text("benchmark: --", option, " must be at least 1"));
-  std::cout << describe_devices() << "greedy decoding with random weights, batch " << measurement.batch << ", source "
-            << measurement.source_length << ", " << measurement.target_length << " steps, median of "
-            << measurement.repetitions << "\n\n";
-  Table table({{"attention"},
-               {"parameters", Alignment::right},
-               {"cache MiB", Alignment::right},
-               {"ms a step", Alignment::right},
-               {"tokens/s", Alignment::right},
-               {"speed-up", Alignment::right}});
-  double first = 0;
-  for (Size kv_heads = size("heads"); kv_heads >= 1; --kv_heads) {
-    if (size("heads") % kv_heads != 0) continue;
-    const Transformer model({.vocabulary = size("vocabulary"),
-                             .d_model = size("d-model"),
-                             .layers = size("layers"),
-                             .attention = grouped_query(size("heads"), kv_heads),
-                             .max_length = std::max(measurement.source_length, measurement.target_length)},
-                            1);
-    const DecodingSpeed speed = measure_decoding(model, measurement);
-    if (first == 0) first = speed.tokens_per_second;
-    table.add_row({name(model.config().attention.cross), with_thousands(count_parameters(model)),
-                   with_decimals(static_cast<double>(speed.cache_bytes) / (1 << 20), 1),
-                   with_decimals(1e3 * speed.seconds_per_step, 2),
-                   with_thousands(static_cast<Size>(speed.tokens_per_second)),
-                   with_decimals(speed.tokens_per_second / first, 2)});
-  }
-  std::cout << table.plain();
+  for (const char* option : {"batch", "source", "target", "heads", "layers", "repetitions"})
+    if (size_of(*arguments, option) < 1) throw UsageError(text("benchmark: --", option, " must be at least 1"));
+  const std::string what = (*arguments)["what"].as<std::string>();
+  if (what != "decode" && what != "train") throw UsageError("benchmark: --what must be decode or train, not " + what);
+
+  const kernels::MachineLimits limits = kernels::measure_limits();
+  std::cout << describe_devices() << "measured now: " << with_decimals(limits.flops_per_second / 1e9, 0)
+            << " GFLOP/s of multiply-adds in registers, " << with_decimals(limits.bytes_per_second / 1e9, 1)
+            << " GB/s from memory\n"
+            << (what == "decode" ? "greedy decoding" : "training steps") << " with random weights, batch "
+            << size_of(*arguments, "batch") << ", source " << size_of(*arguments, "source");
+  if (what == "decode") std::cout << ", " << size_of(*arguments, "target") << " steps";
+  std::cout << ", median of " << size_of(*arguments, "repetitions") << "\n\n";
+  const Measurements rows =
+      what == "decode" ? benchmark_decoding(*arguments, limits) : benchmark_training(*arguments, limits);
+  std::cout << rows.table();
+  if (arguments->count("run")) report_quality((*arguments)["run"].as<std::string>());
+  if (arguments->count("json")) write_file((*arguments)["json"].as<std::string>(), rows.json());
 }
 
 }  // namespace
 
 Command benchmark_command() {
-  const std::string summary = "Time greedy decoding for every number of key/value heads";
+  const std::string summary = "Time decoding or training for every number of key/value heads";
   return {"benchmark", summary, [summary](const Words& words) { run(words, summary); }};
 }
 

@@ -62,4 +62,12 @@ void use_threads(const cxxopts::ParseResult& arguments) {
   omp_set_num_threads(static_cast<int>(threads));
 }
 
+std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments) {
+  if (arguments.count("cache") == 0) return {};
+  const std::string word = arguments["cache"].as<std::string>();
+  if (word == "f32") return ElementType::float32;
+  if (word == "bf16") return ElementType::bfloat16;
+  throw UsageError("--cache must be f32 or bf16, not " + word);
+}
+
 }  // namespace headshare::cli

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/element_type.h"
 #include "core/error.h"
 
 namespace headshare::cli {
@@ -26,6 +27,7 @@ Command convert_command();
 Command translate_command();
 Command evaluate_command();
 Command benchmark_command();
+Command profile_command();
 Command inspect_command();
 Command devices_command();
 Command demo_command();
@@ -55,5 +57,8 @@ std::string required(const cxxopts::ParseResult& arguments, const std::string& o
 
 // --threads N, where a command offers it: how many processor cores the kernels use.
 void use_threads(const cxxopts::ParseResult& arguments);
+
+// --cache f32|bf16, where a command offers it: how decoding stores keys and values. Nothing when it was not given.
+std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments);
 
 }  // namespace headshare::cli

@@ -9,6 +9,7 @@
 #include "core/report/table.h"
 #include "core/text/toy_language.h"
 #include "nn/conversion.h"
+#include "nn/decoding_speed.h"
 #include "nn/evaluation.h"
 #include "nn/run.h"
 #include "nn/uptraining.h"

@@ -18,6 +18,7 @@ void run(const Words& words, const std::string& summary) {
       "beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("4"))(
       "length-penalty", "alpha; larger prefers longer translations", cxxopts::value<double>()->default_value("0.6"))(
       "batch", "Sentences decoded side by side", cxxopts::value<Size>()->default_value("64"))(
+      "cache", "Keep keys and values as f32 or bf16, and say what that costs in NLL", cxxopts::value<std::string>())(
       "lower-case", "Compare without regard to case; the signature says so")(
       "out", "Write the translations to this file, a line each", cxxopts::value<std::string>())(
       "threads", "Processor cores to use", cxxopts::value<Size>());
@@ -33,13 +34,18 @@ void run(const Words& words, const std::string& summary) {
   const Evaluation result = evaluate(loaded.model, loaded.tokenizer, test,
                                      {.decoding = {.beam = (*arguments)["beam"].as<Size>(),
                                                    .length_penalty = (*arguments)["length-penalty"].as<double>(),
-                                                   .batch = (*arguments)["batch"].as<Size>()},
+                                                   .batch = (*arguments)["batch"].as<Size>(),
+                                                   .cache_type = cache_type(*arguments)},
                                       .lower_case = arguments->count("lower-case") > 0});
   std::cout << std::fixed << std::setprecision(2) << "sentences       " << with_thousands(test.size())
             << "\nBLEU            " << result.bleu << "  95 % interval " << result.bleu_interval.low << " to "
             << result.bleu_interval.high << "  " << result.bleu_signature << "\nchrF2           " << result.chrf << "  "
             << result.chrf_signature << "\nexact match     " << 100 * result.exact_match << " %\ntoken accuracy  "
             << 100 * result.token_accuracy << " %\nNLL per token   " << std::setprecision(4) << result.nll
+            << (arguments->count("cache") ? text("\nNLL from cache  ", with_decimals(result.cached_nll, 4), "  (",
+                                                 result.cached_nll < result.nll ? "" : "+",
+                                                 with_decimals(result.cached_nll - result.nll, 5), ")")
+                                          : "")
             << "\ntime            " << format_duration(result.seconds) << '\n';
   if (result.left_out > 0)
     std::cout << "the NLL leaves out " << result.left_out << " references that are longer than the model's positions\n";

@@ -12,8 +12,9 @@ using namespace headshare::cli;
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
-      demo_command(),      data_command(),     train_command(),     convert_command(), uptrain_command(),
-      translate_command(), evaluate_command(), benchmark_command(), inspect_command(), devices_command(),
+      demo_command(),    data_command(),      train_command(),    convert_command(),
+      uptrain_command(), translate_command(), evaluate_command(), benchmark_command(),
+      profile_command(), inspect_command(),   devices_command(),
   };
   return all;
 }

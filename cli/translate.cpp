@@ -14,13 +14,16 @@ void run(const Words& words, const std::string& summary) {
                    {"RUN"});
   line.options()("beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("4"))(
       "length-penalty", "alpha; larger prefers longer translations", cxxopts::value<double>()->default_value("0.6"))(
+      "cache", "Keep keys and values as f32 or bf16", cxxopts::value<std::string>())(
       "threads", "Processor cores to use", cxxopts::value<Size>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
   const LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
   const DecodingOptions options{.beam = (*arguments)["beam"].as<Size>(),
-                                .length_penalty = (*arguments)["length-penalty"].as<double>()};
+                                .length_penalty = (*arguments)["length-penalty"].as<double>(),
+                                .cache_type = cache_type(*arguments)};
+  const Decoder decoder(loaded.model);
   // A line at a time, answered at once: works for a person at a terminal and in a pipe.
   if (::isatty(STDIN_FILENO) != 0) std::cerr << "Type a sentence and press Enter; Ctrl+D ends.\n";
   std::string sentence;
@@ -31,7 +34,7 @@ void run(const Words& words, const std::string& summary) {
       continue;
     }
     try {
-      std::cout << translate(loaded.model, loaded.tokenizer, {sentence}, options)[0] << std::endl;
+      std::cout << translate(decoder, loaded.tokenizer, {sentence}, options)[0] << std::endl;
     } catch (const Error& error) {
       fail("standard input, line ", number, ": ", error.what());
     }

@@ -2,8 +2,9 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
-#include "kernels/attention_tile.h"
+#include "kernels/attention_few_rows.h"
 #include "kernels/scratch.h"
 
 namespace headshare::kernels {
@@ -26,8 +27,10 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
   const Size group = sizes.heads / sizes.kv_heads;
   const Size targets = std::max(Size{1}, forward_rows / group);  // of a tile
   const Size tiles = (sizes.targets + targets - 1) / targets;
-  // Dynamic, because lengths and the causal order make some tiles cheaper than others.
-#pragma omp parallel for collapse(3) schedule(dynamic) if (worth_threads(sizes))
+  // Dynamic, because lengths and the causal order make some tiles cheaper than others; some tiles at a time, because
+  // what a thread asked for ahead of its tile is what it needs next.
+  [[maybe_unused]] const Size chunk = std::max(Size{1}, sizes.batch * sizes.kv_heads * tiles / 64);
+#pragma omp parallel for collapse(3) schedule(dynamic, chunk) if (worth_threads(sizes))
   for (Size b = 0; b < sizes.batch; ++b) {
     for (Size g = 0; g < sizes.kv_heads; ++g) {
       for (Size i = 0; i < tiles; ++i) {
@@ -40,31 +43,9 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
 
 enum ScratchSlot { query_slot, key_slot, value_slot, score_slot, output_slot, sum_slot };
 
-// Scores of very few rows, without transposing the keys: that would cost more than it saves. Products of whole vectors
-// along D for as many sources as a vector has lanes, then all their sums at once. D: a multiple of lanes<T>.
-template <class T>
-void score_few_rows(Size rows, const T* queries, const T* keys, Size key_stride, Size sources, Size depth, T* scores,
-                    Size width) {
-  const auto score_block = [&](Size s, auto source) {
-    for (Size row = 0; row < rows; ++row) {
-      Vector<T> products[lanes<T>] = {};
-      for (Size d = 0; d < depth; d += lanes<T>) {
-        const Vector<T> query = load(queries + row * depth + d);
-#pragma GCC unroll 16
-        for (Size i = 0; i < lanes<T>; ++i) products[i] += query * load(keys + (s + source(i)) * key_stride + d);
-      }
-      store(scores + row * width + s, sums_of_each<T>(products));
-    }
-  };
-  Size s = 0;
-  for (; s + lanes<T> <= sources; s += lanes<T>) score_block(s, [](Size i) { return i; });
-  // After the last source that one again: these lanes are padding.
-  if (s < sources) score_block(s, [&](Size i) { return std::min(i, sources - s - 1); });
-}
-
 // q . k / sqrt(D) of a whole tile, in scratch memory.             returns [targets * group, padded visible]
-template <class T>
-T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const T> key) {
+template <class T, class Stored>
+T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const Stored> key) {
   const Size depth = sizes.head_size;
   const Size group = sizes.heads / sizes.kv_heads;
   const Size rows = (tile.last - tile.first) * group;
@@ -74,11 +55,11 @@ T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T>
 
   const T scale = 1 / std::sqrt(static_cast<T>(depth));  // once per query instead of once per score
   gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
-  const T* head = head_of(key, tile.b, tile.g);
-  if (rows <= 2 && depth % lanes<T> == 0) {
-    score_few_rows(rows, queries, head, key.position_stride, tile.visible, depth, scores, width);
+  const Stored* head = head_of(key, tile.b, tile.g);
+  if (rows <= few_rows_scored && with_vectors<T, Stored>(depth, [&]<int vectors>() {
+        score_few_rows<vectors>(rows, queries, head, key.position_stride, tile.visible, scores, width);
+      }))
     return scores;
-  }
   T* keys = scratch<T>(key_slot, padded<T>(depth) * sources_per_tile);
   for (Size s = 0; s < tile.visible; s += sources_per_tile) {
     const Size end = std::min(s + sources_per_tile, tile.visible);
@@ -126,24 +107,37 @@ Softmax<T> exponentials(T* row, Size visible, Size width) {
   return {max, sum_of<T>(sums)};
 }
 
-// The values of a group as rows of whole vectors: in place where they are that already and are either packed or read
-// only once; otherwise copied, because rows far apart fall on the same few lines of the first cache.
-template <class T>
-Rows<const T> value_rows(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> value, Size rows) {
+// outputs = weights values.                       weights: [rows, S], `width` apart   outputs: [rows, padded D]
+// The values are read in place where they are rows of whole vectors already and are either packed or read only once;
+// otherwise they are copied first, because rows far apart fall on the same few lines of the first cache, and so that
+// narrow ones are widened once.
+template <class T, class Stored>
+void weigh_values(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const Stored> value, Size rows,
+                  const T* weights, Size width, T* outputs) {
   const Size depth = sizes.head_size;
-  const Size width = padded<T>(depth);
-  if (width == depth && (value.position_stride == depth || rows <= 8))
-    return {head_of(value, tile.b, tile.g), value.position_stride};
-  T* values = scratch<T>(value_slot, std::max(tile.visible, Size{1}) * width);
+  const Size columns = padded<T>(depth);
+  const Stored* head = head_of(value, tile.b, tile.g);
+  if (rows <= few_rows_weighed && with_vectors<T, Stored>(depth, [&]<int vectors>() {
+        weigh_few_rows<vectors>(rows, weights, width, head, value.position_stride, tile.visible, outputs);
+      }))
+    return;
+  const bool packed = std::is_same_v<T, Stored> && value.position_stride == depth;
+  if (columns == depth && (packed || rows <= 8)) {
+    const Rows<const Stored> values{head, value.position_stride};
+    multiply<Result::replaced, T, Stored>(rows, columns, tile.visible, {weights, width, 1}, values, {outputs, columns});
+    return;
+  }
+  T* values = scratch<T>(value_slot, std::max(tile.visible, Size{1}) * columns);
   gather_heads(value, tile.b, tile.g, 1, 0, tile.visible, depth, T{1}, values);
-  return {values, width};
+  multiply<Result::replaced, T>(rows, columns, tile.visible, {weights, width, 1}, {values, columns},
+                                {outputs, columns});
 }
 
 }  // namespace
 
-template <class T>
+template <class T, class Stored>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const T> key, HeadsView<const T> value, HeadsView<T> output, T* log_sum_exp) {
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp) {
   const Size group = sizes.heads / sizes.kv_heads;
   const Size depth = sizes.head_size;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {
@@ -160,8 +154,7 @@ void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, Head
       if (log_sum_exp != nullptr)
         log_sum_exp[(tile.b * sizes.heads + head) * sizes.targets + target] = softmax.max + std::log(softmax.sum);
     });
-    multiply<Result::replaced, T>(rows, output_width, tile.visible, {scores, width, 1},
-                                  value_rows(sizes, tile, value, rows), {outputs, output_width});
+    weigh_values(sizes, tile, value, rows, scores, width, outputs);
     for_each_row(tile.first, tile.last, group, tile.g, [&](Size row, Size target, Size head) {
       copy_scaled_exactly(outputs + row * output_width, depth, inverse_sums[row],
                           head_of(output, tile.b, head) + target * output.position_stride);
@@ -190,6 +183,8 @@ template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsV
                         HeadsView<const float>, HeadsView<const float>, HeadsView<float>, float*);
 template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const double>,
                         HeadsView<const double>, HeadsView<const double>, HeadsView<double>, double*);
+template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
+                        HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<float>, float*);
 template void attention_weights(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
                                 HeadsView<const float>, float*);
 template void attention_weights(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const double>,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "core/bfloat16.h"
 #include "core/size.h"
 #include "kernels/cpu.h"
 
@@ -40,11 +41,12 @@ struct AttentionMask {
 //   scores[b,h,t,s] = q[b,t,h,:] . k[b,s,g,:] / sqrt(D),   g = h / (H / G);   weights = softmax over the visible s
 //   output[b,t,h,:] = sum_s weights[b,h,t,s] v[b,s,g,:]
 // Scores exist a tile of queries at a time only; each key and value is loaded once for all query heads of its group.
+// Keys and values may be stored in fewer bits (T float, Stored BFloat16); they are widened in registers.
 // `log_sum_exp` [B, H, T] keeps log(sum_s exp(scores)) for the backward; null: not kept.
 // A query that sees no key at all gets output 0 and log_sum_exp -infinity.
-template <class T>
+template <class T, class Stored = T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const T> key, HeadsView<const T> value, HeadsView<T> output, T* log_sum_exp);
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp);
 
 // Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
 // d_value; keys and values that no query sees get 0. Every element is summed in an order that does not depend on the

@@ -173,7 +173,8 @@ void attention_backward(Cpu, const AttentionSizes& sizes, const AttentionMask& m
                         const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
                         HeadsView<T> d_value) {
   const Call<T> call{sizes, mask, query, key, value, output, log_sum_exp, d_output, d_query, d_key, d_value};
-#pragma omp parallel for collapse(2) schedule(dynamic) if (worth_threads(sizes))
+  [[maybe_unused]] const Size chunk = std::max(Size{1}, sizes.batch * sizes.kv_heads / 64);  // as in the forward
+#pragma omp parallel for collapse(2) schedule(dynamic, chunk) if (worth_threads(sizes))
   for (Size b = 0; b < sizes.batch; ++b) {
     for (Size g = 0; g < sizes.kv_heads; ++g) group_backward(call, b, g);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "kernels/attention.h"
@@ -22,7 +23,7 @@ constexpr Size sources_per_tile = 128;  // a tile of transposed keys, 128 x 32 f
 
 // Below some number of multiplications, starting the threads takes longer than the work.
 inline bool worth_threads(const AttentionSizes& sizes) {
-  return sizes.batch * sizes.heads * sizes.targets * sizes.sources * sizes.head_size > Size{1} << 16;
+  return sizes.batch * sizes.heads * sizes.targets * sizes.sources * sizes.head_size > Size{1} << 14;
 }
 
 // n rounded up to whole vectors.
@@ -70,8 +71,8 @@ struct Rows {
 
 // `rows` x `vectors` registers of sums. Each step of k loads `vectors` registers from the right and one number per row
 // from the left, and uses every one of them several times: arithmetic, not loading, sets the speed.
-template <Result result, int rows, int vectors, class T>
-inline void multiply_block(Size depth, Left<T> left, const T* right, Size right_stride, T* to, Size to_stride) {
+template <Result result, int rows, int vectors, class T, class Stored>
+inline void multiply_block(Size depth, Left<T> left, const Stored* right, Size right_stride, T* to, Size to_stride) {
   Vector<T> sums[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
@@ -98,8 +99,8 @@ inline void multiply_block(Size depth, Left<T> left, const T* right, Size right_
 }
 
 // All rows of one column of blocks: as many full blocks as there are, then blocks of half the rows, and so on.
-template <Result result, int rows, int vectors, class T>
-inline void multiply_column(Size count, Size depth, Left<T> left, const T* right, Size right_stride, T* to,
+template <Result result, int rows, int vectors, class T, class Stored>
+inline void multiply_column(Size count, Size depth, Left<T> left, const Stored* right, Size right_stride, T* to,
                             Size to_stride) {
   for (; count >= rows; count -= rows) {
     multiply_block<result, rows, vectors>(depth, left, right, right_stride, to, to_stride);
@@ -112,8 +113,8 @@ inline void multiply_column(Size count, Size depth, Left<T> left, const T* right
 
 // to = left right, or to += left right.      left: [rows, depth]      right: [depth, columns]      to: [rows, columns]
 // columns: a multiple of lanes<T>. Every element is summed over k in ascending order, whichever block it falls into.
-template <Result result, class T>
-void multiply(Size rows, Size columns, Size depth, Left<T> left, Rows<const T> right, Rows<T> to) {
+template <Result result, class T, class Stored = T>
+void multiply(Size rows, Size columns, Size depth, Left<T> left, Rows<const Stored> right, Rows<T> to) {
   constexpr bool many_registers = vector_bytes == 64;  // AVX-512 has 32, AVX2 only 16
   constexpr int high = many_registers ? 8 : 4;         // of rows
   constexpr int wide = many_registers ? 8 : 4;         // of vectors
@@ -132,12 +133,12 @@ void multiply(Size rows, Size columns, Size depth, Left<T> left, Rows<const T> r
 // ---- Between heads and tiles --------------------------------------------------------------------------------------
 
 // to[0 .. padded(n)) = scale * from[0 .. n), then zeros.
-template <class T>
-inline void copy_scaled(const T* from, Size n, T scale, T* to) {
+template <class T, class Stored>
+inline void copy_scaled(const Stored* from, Size n, T scale, T* to) {
   Size i = 0;
   for (; i + lanes<T> <= n; i += lanes<T>) store(to + i, load(from + i) * scale);
   if (i == n) return;
-  for (; i < n; ++i) to[i] = from[i] * scale;
+  for (; i < n; ++i) to[i] = static_cast<T>(from[i]) * scale;
   for (; i % lanes<T> != 0; ++i) to[i] = 0;
 }
 
@@ -151,11 +152,12 @@ inline void copy_scaled_exactly(const T* from, Size n, T scale, T* to) {
 
 // Positions [first, last) of sequence b, all heads of group g, as the rows of a tile.
 //                                                                                  to: [positions * heads, padded D]
-template <class T>
-inline void gather_heads(HeadsView<const T> from, Size b, Size g, Size heads, Size first, Size last, Size head_size,
-                         T scale, T* to) {
+template <class T, class Stored>
+inline void gather_heads(HeadsView<const Stored> from, Size b, Size g, Size heads, Size first, Size last,
+                         Size head_size, T scale, T* to) {
   for (Size position = first; position < last; ++position) {
-    const T* row = from.data + b * from.batch_stride + position * from.position_stride + g * heads * from.head_stride;
+    const Stored* row =
+        from.data + b * from.batch_stride + position * from.position_stride + g * heads * from.head_stride;
     for (Size head = 0; head < heads; ++head, to += padded<T>(head_size))
       copy_scaled(row + head * from.head_stride, head_size, scale, to);
   }
@@ -208,23 +210,35 @@ inline Vector<T> sums_of_each(Vector<T> (&vectors)[lanes<T>]) {
   return vectors[0];
 }
 
+constexpr Size bytes_ahead = 8 * 1024;  // about what arrives while the memory answers
+constexpr Size cache_line = 64;
+
+// Asks for [from, from + bytes) + bytes_ahead. Only a hint: any address will do.
+inline void ask_ahead(const void* from, Size bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(from) + bytes_ahead;
+  for (Size i = 0; i < bytes; i += cache_line)
+    __builtin_prefetch(reinterpret_cast<const void*>(address + static_cast<std::uintptr_t>(i)), 0, 2);
+}
+
 // Keys or values side by side, one per column, so that a vector holds the same d of neighbouring sources and scores
 // come out as whole vectors.                  from: [sources, D], any stride         to: [padded D, padded sources]
-template <class T>
-inline void transpose_heads(const T* from, Size from_stride, Size sources, Size head_size, T* to) {
+template <class T, class Stored>
+inline void transpose_heads(const Stored* from, Size from_stride, Size sources, Size head_size, T* to) {
   constexpr Size n = lanes<T>;
   const Size to_stride = padded<T>(sources);
   for (Size s = 0; s < sources; s += n) {
+    ask_ahead(from + s * from_stride, n * from_stride * static_cast<Size>(sizeof(Stored)));
     for (Size d = 0; d < head_size; d += n) {
-      const T* square = from + s * from_stride + d;
+      const Stored* square = from + s * from_stride + d;
       if (s + n <= sources && d + n <= head_size) {
-        transpose_square(square, from_stride, to + d * to_stride + s, to_stride);
+        transpose_square<T>(square, from_stride, to + d * to_stride + s, to_stride);
         continue;
       }
       alignas(64) T edge[n * n] = {};
       for (Size i = 0; i < std::min(n, sources - s); ++i)
-        for (Size j = 0; j < std::min(n, head_size - d); ++j) edge[i * n + j] = square[i * from_stride + j];
-      transpose_square(edge, n, to + d * to_stride + s, to_stride);
+        for (Size j = 0; j < std::min(n, head_size - d); ++j)
+          edge[i * n + j] = static_cast<T>(square[i * from_stride + j]);
+      transpose_square<T>(edge, n, to + d * to_stride + s, to_stride);
     }
   }
 }

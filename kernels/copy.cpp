@@ -4,9 +4,9 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/transpose.h"
 #include "kernels/parallel.h"
 #include "kernels/strided.h"
+#include "kernels/transpose.h"
 
 namespace headshare::kernels {
 
@@ -17,14 +17,16 @@ namespace {
 //                                     to: [rows, columns]; each line of `from` and of `to` is contiguous
 template <class T>
 void transpose(Size rows, Size columns, const T* from, Size from_line, T* to, Size to_line) {
-  constexpr Size side = lanes<T>;
+  constexpr Size side = vector_bytes / static_cast<Size>(sizeof(T));
   for (Size top = 0; top < rows; top += side) {
     for (Size left = 0; left < columns; left += side) {
       const T* corner = from + left * from_line + top;
       T* target = to + top * to_line + left;
-      if (top + side <= rows && left + side <= columns) {
-        transpose_square(corner, from_line, target, to_line);
-        continue;
+      if constexpr (std::is_arithmetic_v<T>) {
+        if (top + side <= rows && left + side <= columns) {
+          transpose_square<T>(corner, from_line, target, to_line);
+          continue;
+        }
       }
       for (Size i = 0; i < std::min(side, rows - top); ++i) {
         for (Size j = 0; j < std::min(side, columns - left); ++j) target[i * to_line + j] = corner[j * from_line + i];
@@ -82,13 +84,17 @@ void copy(Strided<2> strided, const T* x, T* y) {
 
 template <class From, class To>
 To converted(From value) {
-  if constexpr (std::is_integral_v<To>) {
-    constexpr To smallest = std::numeric_limits<To>::min(), largest = std::numeric_limits<To>::max();
-    if (value != value) return 0;
-    if (value <= static_cast<From>(smallest)) return smallest;
-    if (value >= static_cast<From>(largest)) return largest;
+  if constexpr (std::is_same_v<From, BFloat16>) {
+    return converted<float, To>(static_cast<float>(value));
+  } else {
+    if constexpr (std::is_integral_v<To>) {
+      constexpr To smallest = std::numeric_limits<To>::min(), largest = std::numeric_limits<To>::max();
+      if (value != value) return 0;
+      if (value <= static_cast<From>(smallest)) return smallest;
+      if (value >= static_cast<From>(largest)) return largest;
+    }
+    return static_cast<To>(value);
   }
-  return static_cast<To>(value);
 }
 
 }  // namespace
@@ -135,6 +141,16 @@ template void copy_strided(Cpu, const StridedSizes&, const std::int32_t*, std::i
 template void scatter_strided(Cpu, const StridedSizes&, const float*, float*);
 template void scatter_strided(Cpu, const StridedSizes&, const double*, double*);
 template void scatter_strided(Cpu, const StridedSizes&, const std::int32_t*, std::int32_t*);
+template void copy_strided(Cpu, const StridedSizes&, const BFloat16*, BFloat16*);
+template void scatter_strided(Cpu, const StridedSizes&, const BFloat16*, BFloat16*);
+template void fill(Cpu, Size, BFloat16, BFloat16*);
+template void convert(Cpu, Size, const BFloat16*, float*);
+template void convert(Cpu, Size, const BFloat16*, double*);
+template void convert(Cpu, Size, const BFloat16*, std::int32_t*);
+template void convert(Cpu, Size, const float*, BFloat16*);
+template void convert(Cpu, Size, const double*, BFloat16*);
+template void convert(Cpu, Size, const std::int32_t*, BFloat16*);
+template void gather_rows(Cpu, Size, Size, const std::int32_t*, const BFloat16*, BFloat16*);
 template void fill(Cpu, Size, float, float*);
 template void fill(Cpu, Size, double, double*);
 template void fill(Cpu, Size, std::int32_t, std::int32_t*);

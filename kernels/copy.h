@@ -7,7 +7,8 @@
 #include "kernels/cpu.h"
 #include "kernels/elementwise.h"
 
-// Moving elements without computing on them. T is float, double or int32_t. Source and destination may not overlap.
+// Moving elements without computing on them. T is float, double, int32_t or BFloat16. Source and destination may not
+// overlap.
 namespace headshare::kernels {
 
 // A view: element (i0, i1, ...) lies i0 strides[0] + i1 strides[1] + ... elements after its first.
@@ -31,7 +32,7 @@ void scatter_strided(Cpu, const StridedSizes& sizes, const T* x, T* y);
 template <class T>
 void fill(Cpu, Size n, T value, T* y);
 
-// y[i] = x[i] in another type: any two different ones of float, double and int32_t.       x, y: [n]
+// y[i] = x[i] in another type: any two different ones of those four.       x, y: [n]
 // To int32_t: the fraction is dropped; values outside its range become its smallest or largest one, NaN becomes 0.
 template <class From, class To>
 void convert(Cpu, Size n, const From* x, To* y);

@@ -39,8 +39,8 @@ void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* 
       store_first(y + start + i, normalized * load_first(gain + i, count, T(0)) + load_first(bias + i, count, T(0)),
                   count);
     });
-    mean[row] = center;
-    reciprocal_deviation[row] = scale;
+    if (mean) mean[row] = center;
+    if (reciprocal_deviation) reciprocal_deviation[row] = scale;
   });
 }
 

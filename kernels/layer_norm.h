@@ -14,6 +14,7 @@ namespace headshare::kernels {
 //   y_i = gain_i (s_i - mean) reciprocal_deviation + bias_i
 //             x, residual, sum, y: [rows, n]; gain, bias: [n]; mean, reciprocal_deviation: [rows]
 // `sum` receives s, for the backward and for the next residual; null where residual is null, or when s is not wanted.
+// mean and reciprocal_deviation are for the backward too; null: not kept.
 // sum and y may be x or residual, but not each other. NaN or infinity in a row make the row NaN.
 template <class T>
 void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* gain, const T* bias, T epsilon, T* sum,

@@ -24,24 +24,24 @@ namespace {
 // ---- Sizes that fit the caches --------------------------------------------------------------------------------------
 
 template <class T>
-constexpr Size panel_width = tile_vectors * lanes<T>;  // columns of B that are packed side by side
+constexpr Size panel_width = tile_vectors* lanes<T>;  // columns of B that are packed side by side
 
-// A block of k: a tile of A, 21 KiB, stays in the first cache while the panels of B pass by.
+// A block of k: a tile of A, 28 KiB, stays in the first cache while the panels of B pass by.
 template <class T>
-constexpr Size k_block = 1536 / sizeof(T);
+constexpr Size k_block = 2048 / sizeof(T);
 
-constexpr Size row_block = 10 * tile_rows;  // rows of A packed at a time; k_block of them, 210 KiB, stay in the second
+constexpr Size row_block = 10 * tile_rows;  // rows of A packed at a time; k_block of them, 280 KiB, stay in the second
                                             // cache beside the chunk of B they meet:
-constexpr Size panels_per_chunk = 24;       // 1.1 MiB
+constexpr Size panels_per_chunk = 16;       // 1 MiB
 
 constexpr Size short_rows = 2 * row_block;  // up to here, a panel of B is packed by the thread that uses it
-constexpr Size steps_side_by_side = 16;  // of a transposed A: as many pages as the processor finds without a search
+constexpr Size steps_side_by_side = 16;     // of a transposed A: as many pages as the processor finds without a search
 
 // B packed at a time, for all rows: large enough that packing A again for the next columns is not felt.
 constexpr Size packed_bytes = Size{1} << 21;
 constexpr Size packed_columns = 512;  // but at least these
 
-constexpr Size panels_per_item = 16;           // of a single block of rows: packing A again for fewer would be felt
+constexpr Size panels_per_item = 64;           // of a single block of rows: packing A again for fewer would be felt
 constexpr Size work_worth_a_thread = 1 << 15;  // multiply-adds: about as long as it takes to start one
 constexpr Size few_rows = 8;                   // up to here, dot products beat packing a transposed B
 
@@ -188,9 +188,9 @@ void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
     const Size count = std::min(steps, k.count() - begin);
     for (Size row = rows.begin, tile; row < rows.end; row += tile) {
       tile = next_tile(rows.end - row);
-      pack<T, tile_rows>({first + row * p.a.row_stride + begin * p.a.column_stride, p.a.row_stride, p.a.column_stride,
-                          tile, count},
-                         tile, to + (row - rows.begin) * k.count() + begin * tile);
+      pack<T, tile_rows>(
+          {first + row * p.a.row_stride + begin * p.a.column_stride, p.a.row_stride, p.a.column_stride, tile, count},
+          tile, to + (row - rows.begin) * k.count() + begin * tile);
     }
   }
 }
@@ -199,7 +199,7 @@ void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
 template <class T>
 Size next_width(Size rows, Size columns_left) {
   Size vectors = vectors_for_rows(rows);
-  while (vectors > tile_vectors && vectors * lanes<T> > columns_left) vectors /= 2;
+  while (vectors > tile_vectors && vectors * lanes < T >> columns_left) vectors /= 2;
   return vectors > tile_vectors ? vectors * lanes<T> : width_of_panel<T>(columns_left);
 }
 
@@ -244,7 +244,7 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
           const Size panel = std::min(width, panel_width<T>);
           const TilePanels<T> b =
               p.packed_b != nullptr ? TilePanels<T>{p.packed_b + column * p.k + k.begin * panel, panel, panel * p.k}
-              : own != nullptr ? TilePanels<T>{own + (column - chunk.begin) * k.count(), panel, panel * k.count()}
+              : own != nullptr      ? TilePanels<T>{own + (column - chunk.begin) * k.count(), panel, panel * k.count()}
                                : TilePanels<T>{p.b.data + k.begin * p.b.row_stride + column, p.b.row_stride, panel};
           multiply_tile_at({row, column, tile, std::min(width, chunk.end - column)}, width,
                            a + (row - rows.begin) * k.count(), k.count(), b, {kb == 0, kb == k_blocks - 1});
@@ -283,7 +283,7 @@ template <class T>
 void multiply_short(const Product<T>& p, Size threads) {
   const Size unit = (p.m <= tile_rows ? vectors_for_rows(p.m) : tile_vectors) * lanes<T>;
   const Size count = divide_up(p.n, unit);
-  const Size blocks = std::clamp(count / panels_per_item, std::min(threads, count), count);
+  const Size blocks = std::min(count, std::max(Size{1}, count / (panels_per_item * threads)) * threads);
   const Size chunk = p.packed_b != nullptr || p.m <= tile_rows ? panels_per_chunk : 1;
   for_each(threads, blocks, [&](Size i) { multiply_block(p, {0, p.m}, part(i, blocks, p.n, unit), chunk); });
 }
@@ -303,8 +303,9 @@ void multiply_tall(const Product<T>& p, Size threads) {
     return multiply_tall(with_panels, threads);
   }
   const Size blocks = divide_up(divide_up(p.m, row_block), threads) * threads;  // the same number for each thread
-  for_each(threads, blocks,
-           [&](Size i) { multiply_block(p, part(i, blocks, p.m, tile_rows), {0, p.n}, panels_per_chunk); });
+  for_each(threads, blocks, [&](Size i) {
+    multiply_block(p, part(i, blocks, p.m, tile_rows), {0, p.n}, panels_per_chunk);
+  });
 }
 
 template <class T>

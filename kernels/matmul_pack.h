@@ -74,12 +74,11 @@ inline void pack_along_k(const Lines<T>& from, Size width, T* to) {
     for (Size k = 0; k < whole; k += side) {
       // The processor notices that a line is read on, but not what comes after a short one.
       for (Size i = 0; i < lines; ++i) prefetch(first + i * from.line_stride + k, side * from.line_stride);
-      transpose_lines(first + k, from.line_stride, lines, to + k * width + line, width);
+      transpose_lines<T>(first + k, from.line_stride, lines, to + k * width + line, width);
     }
   }
   for (Size i = 0; i < from.lines; ++i)
-    for (Size k = i < line ? whole : 0; k < from.steps; ++k)
-      to[k * width + i] = from.data[i * from.line_stride + k];
+    for (Size k = i < line ? whole : 0; k < from.steps; ++k) to[k * width + i] = from.data[i * from.line_stride + k];
 }
 
 // to[k * width + line] = element (line, k); zeros for lines <= line < width.     to: [steps, width] and lanes<T> to spare

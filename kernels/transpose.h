@@ -37,8 +37,8 @@ inline void transpose_registers(Vector<T> (&rows)[lanes<T>]) {
 
 // A square of lanes x lanes elements, of which the first `lines` lines are read and the others count as zeros. All
 // lanes<T> columns are written, each in full.
-template <class T>
-inline void transpose_lines(const T* from, Size from_stride, Size lines, T* to, Size to_stride) {
+template <class T, class Stored = T>
+inline void transpose_lines(const Stored* from, Size from_stride, Size lines, T* to, Size to_stride) {
   Vector<T> rows[lanes<T>];
 #pragma GCC unroll 16
   for (Size i = 0; i < lanes<T>; ++i) rows[i] = i < lines ? load(from + i * from_stride) : Vector<T>{};
@@ -47,9 +47,9 @@ inline void transpose_lines(const T* from, Size from_stride, Size lines, T* to, 
   for (Size i = 0; i < lanes<T>; ++i) store(to + i * to_stride, rows[i]);
 }
 
-template <class T>
-inline void transpose_square(const T* from, Size from_stride, T* to, Size to_stride) {
-  transpose_lines(from, from_stride, lanes<T>, to, to_stride);
+template <class T, class Stored = T>
+inline void transpose_square(const Stored* from, Size from_stride, T* to, Size to_stride) {
+  transpose_lines<T>(from, from_stride, lanes<T>, to, to_stride);
 }
 
 }  // namespace headshare::kernels

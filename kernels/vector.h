@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/bfloat16.h"
 #include "core/size.h"
 
 namespace headshare::kernels {
@@ -37,6 +38,14 @@ inline Vector<T> load(const T* from) {
   Vector<T> v;
   std::memcpy(&v, from, sizeof(v));
   return v;
+}
+// As many bfloat16 numbers as a register holds float32 ones, widened: their bits are the upper half of a float32's.
+inline Vector<float> load(const BFloat16* from) {
+  typedef std::uint16_t Narrow __attribute__((vector_size(vector_bytes / 2)));
+  typedef std::uint32_t Wide __attribute__((vector_size(vector_bytes)));
+  Narrow narrow;
+  std::memcpy(&narrow, from, sizeof(narrow));
+  return std::bit_cast<Vector<float>>(__builtin_convertvector(narrow, Wide) << 16);
 }
 template <class T>
 inline void store(T* to, Vector<T> v) {
@@ -97,9 +106,7 @@ inline Vector<double> exp(Vector<double> x) {
 
 // e^x for x <= 0, exactly 0 where x is -infinity or so small that the result leaves float32's range: masked positions
 // have probability 0, not nearly 0.
-inline Vector<float> exp_or_zero(Vector<float> x) {
-  return x < Vector<float>{} - 87.0f ? Vector<float>{} : exp(x);
-}
+inline Vector<float> exp_or_zero(Vector<float> x) { return x < Vector<float>{} - 87.0f ? Vector<float>{} : exp(x); }
 inline Vector<double> exp_or_zero(Vector<double> x) { return exp(x); }
 
 // The probability that a standard normal number is below x, within 1e-7. Abramowitz and Stegun 1964, 7.1.26, for the

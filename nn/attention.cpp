@@ -39,24 +39,4 @@ void Attention::visit(const std::string& prefix, const ParameterVisitor& visitor
   output.visit(prefix + ".output", visitor);
 }
 
-KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options)
-    : key_({batch, kv_heads, capacity, head_size}, options), value_({batch, kv_heads, capacity, head_size}, options) {}
-
-void KeyValueCache::append(const KeysValues& next) {
-  const Size end = length_ + next.key.extent(1);
-  if (end > key_.extent(2)) fail("key/value cache: position ", end - 1, " does not fit into ", key_.extent(2));
-  key_.slice(2, length_, end).copy_from(next.key.value().transpose(1, 2));
-  value_.slice(2, length_, end).copy_from(next.value.value().transpose(1, 2));
-  length_ = end;
-}
-
-KeysValues KeyValueCache::keys_values() const {
-  return {Variable(key_.slice(2, 0, length_).transpose(1, 2)), Variable(value_.slice(2, 0, length_).transpose(1, 2))};
-}
-
-void KeyValueCache::select(const Tensor& sentences) {
-  key_ = gather_rows(key_, sentences);
-  value_ = gather_rows(value_, sentences);
-}
-
 }  // namespace headshare

@@ -35,27 +35,4 @@ struct Attention {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// Keys and values of the positions decoded so far, [B, G, capacity, D] each: G heads, never expanded to H.
-class KeyValueCache {
- public:
-  KeyValueCache() = default;
-  KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options);
-
-  Size length() const { return length_; }  // positions held
-  Size bytes() const { return key_.bytes() + value_.bytes(); }
-
-  // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
-  void append(const KeysValues& next);
-
-  KeysValues keys_values() const;  // all positions so far, as views                        [B, length, G, D]
-
-  // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered.
-  void select(const Tensor& sentences);  // int32 [new B]
-
- private:
-  Tensor key_;
-  Tensor value_;
-  Size length_ = 0;
-};
-
 }  // namespace headshare

@@ -101,38 +101,42 @@ std::vector<std::size_t> advance(Search& search, const float* log_probabilities,
 
 }  // namespace
 
-std::vector<TokenIds> decode_beam(const Transformer& model, const std::vector<TokenIds>& sources,
+std::vector<TokenIds> decode_beam(const Decoder& decoder, const std::vector<TokenIds>& sources,
                                   const DecodingOptions& options) {
   std::vector<TokenIds> targets(sources.size());
   if (sources.empty()) return targets;
-  const NoGradient no_gradient;
-  const Device device = model.options().device;
-  const Size vocabulary = model.config().vocabulary;
-  DecoderState state = start_decoding(model, sources).state;
+  const Device device = decoder.model().options().device;
+  const Size vocabulary = decoder.model().config().vocabulary, beam = options.beam;
+  DecoderState state = start_decoding(decoder, sources, options).state;
 
   std::vector<Search> searches;
   for (std::size_t i = 0; i < sources.size(); ++i)
-    searches.push_back({i, step_limit(model, static_cast<Size>(sources[i].size()))});
+    searches.push_back({i, step_limit(decoder.model(), static_cast<Size>(sources[i].size()))});
 
   while (!searches.empty()) {
+    // Every sentence has `beam` rows. Where it has fewer hypotheses, as in the beginning, the rows left over repeat the
+    // first and nobody looks at them.
     std::vector<std::int32_t> tokens;
     for (const Search& search : searches)
-      for (const Hypothesis& hypothesis : search.live)
-        tokens.push_back(hypothesis.tokens.empty() ? begin_id : hypothesis.tokens.back());
-    const Tensor logits = model.step(from_values(tokens, {static_cast<Size>(tokens.size())}, device), state);
+      for (std::size_t i = 0; i < static_cast<std::size_t>(beam); ++i) {
+        const TokenIds& beginning = search.live[i < search.live.size() ? i : 0].tokens;
+        tokens.push_back(beginning.empty() ? begin_id : beginning.back());
+      }
+    const Tensor logits = decoder.step(from_values(tokens, {static_cast<Size>(tokens.size())}, device), state);
     const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);  // [rows, V]
 
     std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
-    Size row = 0;
+    Size first = 0;                     // row of the sentence
     for (Search& search : searches) {
-      const Size live = static_cast<Size>(search.live.size());
-      for (const std::size_t parent : advance(search, rows.data<float>() + row * vocabulary, vocabulary, options))
-        parents.push_back(static_cast<std::int32_t>(row + static_cast<Size>(parent)));
-      row += live;
+      const std::vector<std::size_t> from =
+          advance(search, rows.data<float>() + first * vocabulary, vocabulary, options);
       if (search.live.empty()) targets[search.sentence] = std::move(search.best.tokens);
+      for (std::size_t i = 0; !from.empty() && i < static_cast<std::size_t>(beam); ++i)
+        parents.push_back(static_cast<std::int32_t>(first + static_cast<Size>(from[i < from.size() ? i : 0])));
+      first += beam;
     }
     std::erase_if(searches, [](const Search& search) { return search.live.empty(); });
-    if (!parents.empty()) state.select(from_values(parents, {static_cast<Size>(parents.size())}, device));
+    if (!parents.empty()) state.select(parents);
   }
   return targets;
 }

@@ -1,7 +1,6 @@
 #include "nn/decoding.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "nn/decoding_start.h"
@@ -16,30 +15,40 @@ Tensor tokens_of(const std::vector<std::int32_t>& tokens, Device device) {
 
 }  // namespace
 
+EncodedSources encode_sources(const Transformer& model, const std::vector<TokenIds>& sources) {
+  const NoGradient no_gradient;
+  const PaddedTokens padded = pad(sources, model.options().device);
+  Dropout dropout = Dropout::none();
+  return {model.encode(padded.tokens, padded.lengths, dropout), padded.lengths};
+}
+
 Size step_limit(const Transformer& model, Size source_length) {
   return std::min(2 * source_length + 10, model.config().max_length);
 }
 
-DecodingStart start_decoding(const Transformer& model, const std::vector<TokenIds>& sources) {
-  const NoGradient no_gradient;
-  const PaddedTokens padded = pad(sources, model.options().device);
-  const Size limit = step_limit(model, padded.tokens.extent(1));
-  Dropout dropout = Dropout::none();
-  const Variable memory = model.encode(padded.tokens, padded.lengths, dropout);
-  return {model.start(memory, padded.lengths, limit), limit};
+DecodingStart start_decoding(const Decoder& decoder, const std::vector<TokenIds>& sources,
+                             const DecodingOptions& options) {
+  const Transformer& model = decoder.model();
+  const EncodedSources encoded = encode_sources(model, sources);
+  const Size limit = step_limit(model, encoded.memory.extent(1));
+  return {decoder.start(encoded.memory, encoded.lengths, {limit, options.beam, options.cache_type}), limit};
 }
 
-std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<TokenIds>& sources) {
+std::vector<TokenIds> decode_greedy(const Decoder& decoder, const std::vector<TokenIds>& sources,
+                                    const DecodingOptions& options) {
   std::vector<TokenIds> targets(sources.size());
   if (sources.empty()) return targets;
-  auto [state, limit] = start_decoding(model, sources);
+  const Transformer& model = decoder.model();
+  DecodingOptions greedy = options;
+  greedy.beam = 1;
+  auto [state, limit] = start_decoding(decoder, sources, greedy);
   std::vector<std::size_t> sentence(sources.size());  // which source each row of the batch belongs to
   std::iota(sentence.begin(), sentence.end(), std::size_t{0});
   std::vector<std::int32_t> tokens(sources.size(), begin_id);
   std::vector<bool> finished(sources.size(), false);  // by row
 
   for (Size step = 0; step < limit && !sentence.empty(); ++step) {
-    const Tensor logits = model.step(tokens_of(tokens, model.options().device), state);  // [B, V]
+    const Tensor logits = decoder.step(tokens_of(tokens, model.options().device), state);  // [B, V]
     tokens = argmax(logits).to_vector<std::int32_t>();
     for (std::size_t row = 0; row < sentence.size(); ++row) {
       const std::size_t s = sentence[row];
@@ -61,14 +70,15 @@ std::vector<TokenIds> decode_greedy(const Transformer& model, const std::vector<
     sentence.resize(staying.size());
     tokens.resize(staying.size());
     finished.assign(staying.size(), false);
-    if (!staying.empty()) state.select(tokens_of(staying, model.options().device));
+    if (!staying.empty()) state.select(staying);
   }
   return targets;
 }
 
-std::vector<std::string> translate(const Transformer& model, const Tokenizer& tokenizer,
+std::vector<std::string> translate(const Decoder& decoder, const Tokenizer& tokenizer,
                                    const std::vector<std::string>& sentences, const DecodingOptions& options) {
   if (options.beam < 1 || options.batch < 1) fail("translate: beam and batch must be at least 1");
+  const Transformer& model = decoder.model();
   std::vector<TokenIds> sources;
   for (const std::string& sentence : sentences) {
     sources.push_back(encode_source(tokenizer, sentence));
@@ -88,51 +98,21 @@ std::vector<std::string> translate(const Transformer& model, const Tokenizer& to
     std::vector<TokenIds> batch;
     for (std::size_t i = begin; i < end; ++i) batch.push_back(sources[order[i]]);
     const std::vector<TokenIds> targets =
-        options.beam == 1 ? decode_greedy(model, batch) : decode_beam(model, batch, options);
+        options.beam == 1 ? decode_greedy(decoder, batch, options) : decode_beam(decoder, batch, options);
     for (std::size_t i = begin; i < end; ++i) translations[order[i]] = tokenizer.decode(targets[i - begin]);
   }
   return translations;
 }
 
 std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target) {
-  const NoGradient no_gradient;
-  const DecoderState state = start_decoding(model, {source}).state;
   TokenIds input = {begin_id};
   input.insert(input.end(), target.begin(), target.end());
   if (static_cast<Size>(input.size()) > model.config().max_length)
     fail("attention: the target is longer than the model's positions");
+  const EncodedSources encoded = encode_sources(model, {source});
   return model.cross_attention_weights(
-      tokens_of(input, model.options().device).reshape({1, static_cast<Size>(input.size())}), state);
-}
-
-DecodingSpeed measure_decoding(const Transformer& model, const DecodingMeasurement& measurement) {
-  const NoGradient no_gradient;
-  Generator generator(1);
-  const Size vocabulary = model.config().vocabulary;
-  std::vector<TokenIds> sources(static_cast<std::size_t>(measurement.batch));
-  for (TokenIds& source : sources)
-    for (Size i = 0; i < measurement.source_length; ++i)
-      source.push_back(static_cast<std::int32_t>(generator.below(vocabulary)));
-  const PaddedTokens padded = pad(sources, model.options().device);
-  Dropout dropout = Dropout::none();
-  const Variable memory = model.encode(padded.tokens, padded.lengths, dropout);
-
-  DecodingSpeed speed{};
-  std::vector<double> seconds;
-  for (Size repetition = -1; repetition < measurement.repetitions; ++repetition) {  // the first warms up
-    DecoderState state = model.start(memory, padded.lengths, measurement.target_length);
-    speed.cache_bytes = state.bytes();
-    Tensor tokens = full({measurement.batch}, begin_id, {ElementType::int32, model.options().device});
-    const auto start = std::chrono::steady_clock::now();
-    for (Size step = 0; step < measurement.target_length; ++step) tokens = argmax(model.step(tokens, state));
-    if (repetition >= 0)
-      seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds.at(seconds.size() / 2);
-  speed.seconds_per_step = median / static_cast<double>(measurement.target_length);
-  speed.tokens_per_second = static_cast<double>(measurement.batch) / speed.seconds_per_step;
-  return speed;
+      tokens_of(input, model.options().device).reshape({1, static_cast<Size>(input.size())}), encoded.memory,
+      encoded.lengths);
 }
 
 }  // namespace headshare

@@ -5,8 +5,32 @@
 #include "core/text/accuracy.h"
 #include "core/text/chrf.h"
 #include "nn/training.h"
+#include "tensor/reduce.h"
+#include "tensor/softmax.h"
 
 namespace headshare {
+
+double cached_nll(const Decoder& decoder, const EncodedCorpus& corpus, ElementType cache_type) {
+  const NoGradient no_gradient;
+  const Transformer& model = decoder.model();
+  Dropout dropout = Dropout::none();
+  double nll = 0;
+  Size tokens = 0;
+  for (const std::vector<Size>& members : plan_in_order(corpus, 4096)) {
+    const Batch batch = make_batch(corpus.pairs, members, model.options().device);
+    const Size rows = batch.target_input.extent(0), T = batch.target_input.extent(1);
+    const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, dropout);
+    DecoderState state = decoder.start(memory, batch.source.lengths, {T, 1, cache_type});
+    const Tensor wanted = batch.target_output.reshape({rows, T});
+    for (Size t = 0; t < T; ++t) {
+      const auto column = [t, rows](const Tensor& x) { return x.slice(1, t, t + 1).contiguous().reshape({rows}); };
+      const Tensor logits = decoder.step(column(batch.target_input), state);
+      nll += sum(cross_entropy(logits, column(wanted), 0).nll).item();
+    }
+    tokens += batch.target_tokens;
+  }
+  return nll / static_cast<double>(tokens);
+}
 
 Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const Corpus& test,
                     const EvaluationOptions& options) {
@@ -38,6 +62,8 @@ Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const 
   const EncodedCorpus encoded = encode(test, tokenizer, model.config().max_length);
   result.left_out = encoded.too_long;
   result.nll = validation_nll(model, encoded);
+  const std::optional<ElementType> cache_type = options.decoding.cache_type;
+  result.cached_nll = cache_type ? cached_nll(model, encoded, *cache_type) : result.nll;
   return result;
 }
 

@@ -12,8 +12,9 @@ struct Evaluation {
   double bleu;
   BootstrapInterval bleu_interval;  // 95 %
   double chrf;
-  double nll;     // per target token, of the references
-  Size left_out;  // references longer than the model's positions, which nll does not count
+  double nll;         // per target token, of the references
+  double cached_nll;  // the same, decoded position by position from a cache; only where options say its type, else nll
+  Size left_out;      // references longer than the model's positions, which nll does not count
   std::string bleu_signature;
   std::string chrf_signature;
   double seconds;  // spent translating
@@ -24,6 +25,10 @@ struct EvaluationOptions {
   DecodingOptions decoding = {};
   bool lower_case = false;  // compare without regard to case; the signature says so
 };
+
+// NLL per target token of the references, decoded position by position from caches of this type: what the cache costs in
+// quality. With a cache of the model's own type it is validation_nll.
+double cached_nll(const Decoder& decoder, const EncodedCorpus& corpus, ElementType cache_type);
 
 Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const Corpus& test,
                     const EvaluationOptions& options = {});

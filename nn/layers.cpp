@@ -3,12 +3,6 @@
 #include <cmath>
 
 namespace headshare {
-namespace {
-
-constexpr double layer_norm_epsilon = 1e-5;
-
-}  // namespace
-
 Linear::Linear(Size in, Size out, Generator& generator, TensorOptions options)
     : weight(uniform_weight(in, out, generator, options)), bias(zeros({out}, options)) {}
 

@@ -15,6 +15,8 @@ struct Linear {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
+constexpr double layer_norm_epsilon = 1e-5;
+
 // Layer normalisation over the last dimension (Ba, Kiros, Hinton 2016).                                  x, y: [..., C]
 struct LayerNormalization {
   Parameter gain;

@@ -35,20 +35,6 @@ void DecoderLayer::visit(const std::string& prefix, const ParameterVisitor& visi
   feed_forward_norm.visit(prefix + ".feed_forward_norm", visitor);
 }
 
-Size DecoderState::bytes() const {
-  Size bytes = 0;
-  for (const Layer& layer : layers) bytes += layer.self.bytes() + layer.cross.bytes();
-  return bytes;
-}
-
-void DecoderState::select(const Tensor& sentences) {
-  for (Layer& layer : layers) {
-    layer.self.select(sentences);
-    layer.cross.select(sentences);
-  }
-  source_lengths = gather_rows(source_lengths, sentences);
-}
-
 Transformer::Transformer(const TransformerConfig& config, std::uint64_t seed, TensorOptions options)
     : config_(checked(config)) {
   Generator generator(seed);
@@ -70,9 +56,13 @@ Transformer::Transformer(const TransformerConfig& config, std::uint64_t seed, Te
 // --- Forward ---
 
 // Embeddings times sqrt(C), so that the positions, of size 1, do not drown them (Vaswani et al. 2017, 3.4).
-Variable Transformer::embed(const Tensor& tokens, Size first_position) const {
+Variable Transformer::embed(const Tensor& tokens) const {
   const Variable& positions = config_.positions == Positions::learned ? learned_positions_ : fixed_positions_;
-  return embedding(tokens, table_, std::sqrt(static_cast<double>(config_.d_model)), positions, first_position);
+  return embedding(tokens, table_, std::sqrt(static_cast<double>(config_.d_model)), positions, 0);
+}
+
+const Tensor& Transformer::positions() const {
+  return config_.positions == Positions::learned ? learned_positions_.value() : fixed_positions_.value();
 }
 
 // One residual block around an attention or feed-forward layer; the norm stands before or after.
@@ -90,12 +80,11 @@ Variable Transformer::encoder_layer(const EncoderLayer& layer, const Variable& x
   return sublayer(layer.feed_forward_norm, y, dropout, layer.feed_forward);
 }
 
-template <class SelfKeysValues>
-Variable Transformer::decoder_layer(const DecoderLayer& layer, const Variable& x, const SelfKeysValues& self,
-                                    const KeysValues& cross, const Mask& self_mask, const Mask& cross_mask,
-                                    Dropout& dropout) const {
-  const Variable y = sublayer(layer.self_norm, x, dropout,
-                              [&](const Variable& in) { return layer.self.attend(in, self(in), self_mask); });
+Variable Transformer::decoder_layer(const DecoderLayer& layer, const Variable& x, const KeysValues& cross,
+                                    const Mask& cross_mask, Dropout& dropout) const {
+  const Variable y = sublayer(layer.self_norm, x, dropout, [&](const Variable& in) {
+    return layer.self(in, in, {{}, causal});
+  });
   const Variable z = sublayer(layer.cross_norm, y, dropout,
                               [&](const Variable& in) { return layer.cross.attend(in, cross, cross_mask); });
   return sublayer(layer.feed_forward_norm, z, dropout, layer.feed_forward);
@@ -103,77 +92,38 @@ Variable Transformer::decoder_layer(const DecoderLayer& layer, const Variable& x
 
 Variable Transformer::encode(const Tensor& source, const Tensor& source_lengths, Dropout& dropout) const {
   const Mask mask{source_lengths, any_order};
-  Variable x = dropout(embed(source, 0));  // [B, S, C]
+  Variable x = dropout(embed(source));  // [B, S, C]
   for (const EncoderLayer& layer : encoder_) x = encoder_layer(layer, x, mask, dropout);
   return final_norms_.empty() ? x : final_norms_[0](x);
 }
 
 Variable Transformer::decode(const Tensor& target, const Variable& memory, const Tensor& source_lengths,
                              Dropout& dropout) const {
-  const Mask self_mask{{}, causal};
   const Mask cross_mask{source_lengths, any_order};
-  Variable x = dropout(embed(target, 0));  // [B, T, C]
-  for (const DecoderLayer& layer : decoder_) {
-    const auto self = [&](const Variable& in) { return layer.self.keys_values(in); };
-    x = decoder_layer(layer, x, self, layer.cross.keys_values(memory), self_mask, cross_mask, dropout);
-  }
+  Variable x = dropout(embed(target));  // [B, T, C]
+  for (const DecoderLayer& layer : decoder_)
+    x = decoder_layer(layer, x, layer.cross.keys_values(memory), cross_mask, dropout);
   return final_norms_.empty() ? x : final_norms_[1](x);
 }
 
 Variable Transformer::logits(const Variable& x) const { return matmul(x, transpose(table_, 0, 1)); }
 
-// --- Decoding, one position at a time ---
-
-DecoderState Transformer::start(const Variable& memory, const Tensor& source_lengths, Size capacity) const {
-  DecoderState state;
-  state.source_lengths = source_lengths;
-  const Size batch = memory.extent(0);
-  const NoGradient no_gradient;
-  for (const DecoderLayer& layer : decoder_) {
-    const Size D = layer.self.head_size();
-    DecoderState::Layer caches{{batch, layer.self.mode.kv_heads, capacity, D, options()},
-                               {batch, layer.cross.mode.kv_heads, memory.extent(1), D, options()}};
-    caches.cross.append(layer.cross.keys_values(memory));
-    state.layers.push_back(std::move(caches));
-  }
-  return state;
-}
-
-Tensor Transformer::step(const Tensor& tokens, DecoderState& state) const {
+std::vector<Tensor> Transformer::cross_attention_weights(const Tensor& target, const Variable& memory,
+                                                         const Tensor& source_lengths) const {
   const NoGradient no_gradient;
   Dropout dropout = Dropout::none();
-  const Mask self_mask{{}, causal};
-  const Mask cross_mask{state.source_lengths, any_order};
-  Variable x = embed(tokens.reshape({tokens.count(), 1}), state.length);  // [B, 1, C]
-  for (std::size_t i = 0; i < decoder_.size(); ++i) {
-    const auto self = [&](const Variable& in) {
-      state.layers[i].self.append(decoder_[i].self.keys_values(in));
-      return state.layers[i].self.keys_values();
-    };
-    x = decoder_layer(decoder_[i], x, self, state.layers[i].cross.keys_values(), self_mask, cross_mask, dropout);
-  }
-  ++state.length;
-  if (!final_norms_.empty()) x = final_norms_[1](x);
-  return logits(x).value().reshape({tokens.count(), config_.vocabulary});
-}
-
-std::vector<Tensor> Transformer::cross_attention_weights(const Tensor& target, const DecoderState& state) const {
-  const NoGradient no_gradient;
-  Dropout dropout = Dropout::none();
-  const Mask cross_mask{state.source_lengths, any_order};
+  const Mask cross_mask{source_lengths, any_order};
   std::vector<Tensor> weights;
-  Variable x = embed(target, 0);  // [1, T, C]
-  for (std::size_t i = 0; i < decoder_.size(); ++i) {
-    const DecoderLayer& layer = decoder_[i];
-    const KeysValues cross = state.layers[i].cross.keys_values();
-    const auto self = [&](const Variable& in) { return layer.self.keys_values(in); };
+  Variable x = embed(target);  // [1, T, C]
+  for (const DecoderLayer& layer : decoder_) {
+    const KeysValues cross = layer.cross.keys_values(memory);
     const Variable y = sublayer(layer.self_norm, x, dropout, [&](const Variable& in) {
-      return layer.self.attend(in, self(in), {{}, causal});
+      return layer.self(in, in, {{}, causal});
     });
     const Variable asking = config_.norm == NormPlacement::pre ? layer.cross_norm(y) : y;
     const Tensor layer_weights = attention_weights(layer.cross.queries(asking).value(), cross.key.value(), cross_mask);
     weights.push_back(layer_weights.reshape(layer_weights.shape().without(0)));
-    x = decoder_layer(layer, x, self, cross, {{}, causal}, cross_mask, dropout);
+    x = decoder_layer(layer, x, cross, cross_mask, dropout);
   }
   return weights;
 }

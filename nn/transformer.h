@@ -29,22 +29,6 @@ struct DecoderLayer {
   void visit(const std::string& prefix, const ParameterVisitor& visitor) const;
 };
 
-// What decoding keeps between steps, per decoder layer: the self-attention cache, which grows, and the keys and values
-// of the source sentence, which are projected once.
-struct DecoderState {
-  struct Layer {
-    KeyValueCache self;
-    KeyValueCache cross;
-  };
-  std::vector<Layer> layers;
-  Tensor source_lengths;  // int32 [B]
-  Size length = 0;        // target positions decoded so far
-
-  Size batch() const { return source_lengths.extent(0); }
-  Size bytes() const;
-  void select(const Tensor& sentences);  // as KeyValueCache::select
-};
-
 // Encoder-decoder Transformer (Vaswani et al. 2017) whose embedding also serves as the output projection.
 // Token ids: int32; sentences are padded at the right, their true lengths given as int32 [B].
 class Transformer {
@@ -61,24 +45,23 @@ class Transformer {
   // x: [..., C]                                                                                    result: [..., V]
   Variable logits(const Variable& x) const;
 
-  // Cached decoding: start once, then one step per target position. The logits equal those of decode().
-  DecoderState start(const Variable& memory, const Tensor& source_lengths, Size capacity) const;
-  Tensor step(const Tensor& tokens, DecoderState& state) const;  // int32 [B] -> logits [B, V]
-
   // Weights of the cross-attention of each layer while producing `target` [1, T], for pictures.          each [H, T, S]
-  std::vector<Tensor> cross_attention_weights(const Tensor& target, const DecoderState& state) const;
+  std::vector<Tensor> cross_attention_weights(const Tensor& target, const Variable& memory,
+                                              const Tensor& source_lengths) const;
 
   const std::vector<EncoderLayer>& encoder() const { return encoder_; }
   const std::vector<DecoderLayer>& decoder() const { return decoder_; }
   void visit(const ParameterVisitor& visitor) const;
 
+  // What a decoder of one position at a time needs besides the layers.
+  const Tensor& embedding_table() const { return table_.value(); }               // [V, C], also the output projection
+  const Tensor& positions() const;                                               // [max_length, C]
+  const LayerNormalization& decoder_norm() const { return final_norms_.at(1); }  // pre-norm only
+
  private:
-  Variable embed(const Tensor& tokens, Size first_position) const;
+  Variable embed(const Tensor& tokens) const;
   Variable encoder_layer(const EncoderLayer& layer, const Variable& x, const Mask& mask, Dropout& dropout) const;
-  // `self` and `cross` say which keys and values the two attentions read; with a cache they hold earlier positions too.
-  template <class SelfKeysValues>
-  Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const SelfKeysValues& self,
-                         const KeysValues& cross, const Mask& self_mask, const Mask& cross_mask,
+  Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const KeysValues& cross, const Mask& cross_mask,
                          Dropout& dropout) const;
   template <class Function>
   Variable sublayer(const LayerNormalization& norm, const Variable& x, Dropout& dropout,

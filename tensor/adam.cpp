@@ -10,6 +10,7 @@ void adam(const AdamStep& step, const Tensor& parameter, const Tensor& gradient,
     check_alike("adam", parameter, *other);
     check_shape("adam", "gradient or moment", *other, parameter.shape());
   }
+  note_work(12 * parameter.count(), 7 * parameter.bytes());
   dispatch_floating("adam", parameter, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::adam(device, parameter.count(), step, parameter.data<T>(), gradient.data<T>(), mean.data<T>(),

@@ -31,22 +31,47 @@ kernels::HeadsView<T> view(const Tensor& x) {
   return {x.strided_data<std::remove_const_t<T>>(), x.stride(0), x.stride(1), x.stride(2)};
 }
 
+// Multiply-adds of all scores; a causal mask leaves out half of them.
+Size products(const kernels::AttentionSizes& sizes) {
+  return sizes.batch * sizes.heads * sizes.targets * sizes.sources * sizes.head_size;
+}
+
+// log_sum_exp may be undefined: not kept.
+void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, const Tensor& key, const Tensor& value,
+                   const Mask& mask, const Tensor& output, const Tensor& log_sum_exp) {
+  check_shape("attention", "value", value, key.shape());
+  check_alike("attention", key, value);
+  const Tensor q = readable(query), k = readable(key), v = readable(value);
+  note_work(4 * products(sizes), q.bytes() + k.bytes() + v.bytes() + output.bytes());
+  dispatch_floating("attention", q, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    const auto run = [&](auto stored) {
+      using Stored = decltype(stored);
+      kernels::attention<T, Stored>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const Stored>(k),
+                                    view<const Stored>(v), view<T>(output),
+                                    log_sum_exp.defined() ? log_sum_exp.data<T>() : nullptr);
+    };
+    if constexpr (std::is_same_v<T, float>)
+      if (key.type() == ElementType::bfloat16) return run(BFloat16{});
+    check_alike("attention", query, key);
+    run(zero);
+  });
+}
+
 }  // namespace
 
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask) {
-  check_alike("attention", query, key);
-  check_alike("attention", query, value);
-  check_shape("attention", "value", value, key.shape());
   const kernels::AttentionSizes sizes = sizes_of(query, key);
-  const Tensor q = readable(query), k = readable(key), v = readable(value);
   const AttentionResult result{Tensor(query.shape(), query.options()),
                                Tensor({sizes.batch, sizes.heads, sizes.targets}, query.options())};
-  dispatch_floating("attention", q, [&](auto device, auto zero) {
-    using T = decltype(zero);
-    kernels::attention<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k), view<const T>(v),
-                          view<T>(result.output), result.log_sum_exp.data<T>());
-  });
+  run_attention(sizes, query, key, value, mask, result.output, result.log_sum_exp);
   return result;
+}
+
+void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
+                    const Tensor& output) {
+  check_shape("attention", "output", output, query.shape());
+  run_attention(sizes_of(query, key), query, key, value, mask, output, {});
 }
 
 AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key,
@@ -56,6 +81,7 @@ AttentionGradients attention_backward(const Tensor& d_output, const Tensor& quer
   const Tensor q = readable(query), k = readable(key), v = readable(value), gradient = readable(d_output);
   const AttentionGradients result{Tensor(query.shape(), query.options()), Tensor(key.shape(), key.options()),
                                   Tensor(value.shape(), value.options())};
+  note_work(10 * products(sizes), 2 * (q.bytes() + k.bytes() + v.bytes() + gradient.bytes()));
   dispatch_floating("attention_backward", q, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::attention_backward<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k),

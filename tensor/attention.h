@@ -22,6 +22,11 @@ struct AttentionResult {
 };
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask);
 
+// The same into memory that is there already, without the logarithms. Keys and values may be bfloat16 where the query is
+// float32.
+void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
+                    const Tensor& output);
+
 struct AttentionGradients {
   Tensor d_query, d_key, d_value;
 };

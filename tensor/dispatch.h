@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu.h"
+#include "tensor/profile.h"
 #include "tensor/tensor.h"
 
 namespace headshare {
@@ -14,6 +15,7 @@ namespace headshare {
 template <class Body>
 void dispatch_device(const char* who, const Tensor& x, const Body& body) {
   if (x.device() != Device::cpu) fail(who, ": this build has no kernels for device ", name(x.device()), "; use cpu");
+  const OperationTimer timer(who);
   body(kernels::Cpu{});
 }
 
@@ -33,6 +35,8 @@ template <class Body>
 void dispatch_any(const char* who, const Tensor& x, const Body& body) {
   if (x.type() == ElementType::int32)
     dispatch_device(who, x, [&](auto device) { body(device, std::int32_t{}); });
+  else if (x.type() == ElementType::bfloat16)
+    dispatch_device(who, x, [&](auto device) { body(device, BFloat16{}); });
   else
     dispatch_floating(who, x, body);
 }

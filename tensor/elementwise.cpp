@@ -11,6 +11,7 @@ template <class Operation>
 Tensor unary(const char* who, const Tensor& x) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
+  note_work(x.count(), 2 * x.bytes());
   dispatch_floating(who, from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::map<Operation>(device, from.count(), from.data<T>(), y.data<T>());
@@ -23,6 +24,7 @@ Tensor binary(const char* who, const Tensor& a, const Tensor& b) {
   check_alike(who, a, b);
   const Shape shape = broadcast_shape(a.shape(), b.shape(), who);
   const Tensor y(shape, a.options());
+  note_work(y.count(), a.bytes() + b.bytes() + y.bytes());
   dispatch_floating(who, a, [&](auto device, auto zero) {
     using T = decltype(zero);
     if (a.shape() == b.shape() && a.is_contiguous() && b.is_contiguous()) {
@@ -57,6 +59,7 @@ Tensor gelu(const Tensor& x) { return unary<kernels::Gelu>("gelu", x); }
 Tensor affine(const Tensor& x, double scale, double shift) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
+  note_work(2 * x.count(), 2 * x.bytes());
   dispatch_floating("affine", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::affine(device, from.count(), from.data<T>(), static_cast<T>(scale), static_cast<T>(shift), y.data<T>());
@@ -80,6 +83,7 @@ Tensor sigmoid_backward(const Tensor& y, const Tensor& dy) {
 void accumulate(const Tensor& x, const Tensor& y) {
   check_alike("accumulate", x, y);
   check_shape("accumulate", "x", x, y.shape());
+  note_work(y.count(), 3 * y.bytes());
   dispatch_floating("accumulate", y, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::accumulate(device, y.count(), x.data<T>(), y.data<T>());

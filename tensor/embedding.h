@@ -9,6 +9,8 @@ namespace headshare {
 // undefined).
 // tokens: int32 [B, T]   table: [V, C]   positions: [at least first_position + T, C]                  result: [B, T, C]
 Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position);
+void embedding_into(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,
+                    Size first_position, const Tensor& y);  // the same into contiguous memory that is there already
 Tensor embedding_backward(const Tensor& dy, const Tensor& tokens, double scale, const Shape& table_shape);  // [V, C]
 
 // Rows of x in another order, or some of them several times.       x: [N, ...]   index: int32 [M]      result: [M, ...]

@@ -15,6 +15,7 @@ LayerNorm layer_norm(const Tensor& x, const Tensor& residual, const Tensor& gain
   const Shape statistics = x.shape().without(-1);
   const LayerNorm result{empty_like(from), other.defined() ? empty_like(from) : from, Tensor(statistics, x.options()),
                          Tensor(statistics, x.options())};
+  note_work(8 * x.count(), (other.defined() ? 4 : 2) * x.bytes());
   dispatch_floating("layer_norm", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::layer_norm(device, statistics.count(), n, from.data<T>(), other.defined() ? other.data<T>() : nullptr,
@@ -25,9 +26,24 @@ LayerNorm layer_norm(const Tensor& x, const Tensor& residual, const Tensor& gain
   return result;
 }
 
+void layer_norm_into(const Tensor& x, const Tensor& residual, const Tensor& gain, const Tensor& bias, double epsilon,
+                     const Tensor& sum, const Tensor& y) {
+  const Size n = x.extent(-1);
+  check_shape("layer_norm", "gain", gain, {n});
+  check_shape("layer_norm", "y", y, x.shape());
+  note_work(8 * x.count(), (residual.defined() ? 3 : 2) * x.bytes());
+  dispatch_floating("layer_norm", x, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    const auto optional = [](const Tensor& tensor) { return tensor.defined() ? tensor.data<T>() : nullptr; };
+    kernels::layer_norm<T>(device, x.count() / n, n, x.data<T>(), optional(residual), gain.data<T>(), bias.data<T>(),
+                           static_cast<T>(epsilon), optional(sum), y.data<T>(), nullptr, nullptr);
+  });
+}
+
 LayerNormGradients layer_norm_backward(const Tensor& dy, const LayerNorm& forward, const Tensor& gain) {
   const Tensor gradient = dy.contiguous();
   const LayerNormGradients result{empty_like(gradient), empty_like(gain), empty_like(gain)};
+  note_work(10 * dy.count(), 3 * dy.bytes());
   dispatch_floating("layer_norm_backward", gradient, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::layer_norm_backward(device, forward.mean.count(), gain.count(), gradient.data<T>(), forward.sum.data<T>(),

@@ -51,6 +51,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   const Tensor left = readable(a), right = readable(b);
   const Tensor c(shape, a.options());
   const kernels::MatmulSizes sizes{batch, a.extent(-2), b.extent(-1), a.extent(-1)};
+  note_work(2 * batch * sizes.m * sizes.n * sizes.k, a.bytes() + b.bytes() + c.bytes());
   dispatch_floating("matmul", a, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::matmul<T>(device, sizes, view<T>(left), view<T>(right), c.data<T>(), {});
@@ -69,6 +70,7 @@ LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, A
   shape[-1] = w.extent(1);
   LinearResult result{Tensor(shape, x.options()), {}};
   if (activation == Activation::gelu) result.before_activation = Tensor(shape, x.options());
+  note_work(2 * result.y.count() * w.extent(0), x.bytes() + weight.bytes() + result.y.bytes());
   dispatch_floating("linear", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::Epilogue<T> epilogue;
@@ -79,6 +81,34 @@ LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, A
                        result.y.data<T>(), epilogue);
   });
   return result;
+}
+
+PackedMatrix pack_matrix(const Tensor& matrix) {
+  if (matrix.rank() != 2) fail("pack_matrix: ", matrix.shape(), " is not a matrix");
+  const Tensor from = readable(matrix);
+  PackedMatrix packed{{}, matrix.extent(0), matrix.extent(1)};
+  dispatch_floating("pack_matrix", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    packed.data = Tensor({kernels::packed_size<T>(packed.k, packed.n)}, matrix.options());
+    kernels::pack_matrix<T>(device, packed.k, packed.n, view<T>(from), packed.data.data<T>());
+  });
+  return packed;
+}
+
+void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation activation,
+                 const Tensor& y) {
+  check_alike("linear", x, weight.data);
+  check_alike("linear", x, y);
+  const Size rows = x.extent(0);
+  check_shape("linear", "x", x, {rows, weight.k});
+  check_shape("linear", "y", y, {rows, weight.n});
+  if (bias.defined()) check_shape("linear", "bias", bias, {weight.n});
+  note_work(2 * rows * weight.n * weight.k, x.bytes() + weight.data.bytes() + y.bytes());
+  dispatch_floating("linear", x, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    kernels::matmul_packed<T>(device, rows, weight.n, weight.k, {x.data<T>(), weight.k, 1}, weight.data.data<T>(),
+                              y.data<T>(), {bias.defined() ? bias.data<T>() : nullptr, activation, nullptr});
+  });
 }
 
 }  // namespace headshare

@@ -18,4 +18,15 @@ struct LinearResult {
 };
 LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation);
 
+// A matrix that many products use, copied once into the order in which the kernel reads it.
+struct PackedMatrix {
+  Tensor data;
+  Size k, n;  // what it was: [K, N]
+};
+PackedMatrix pack_matrix(const Tensor& matrix);  // [K, N], transposed views too
+
+// linear() with a packed weight, into memory that is there already.    x: [M, K] and y: [M, N], contiguous   bias: as above
+void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation activation,
+                 const Tensor& y);
+
 }  // namespace headshare

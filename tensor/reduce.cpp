@@ -24,6 +24,7 @@ Tensor sum(const Tensor& x, int dimension) {
   const Tensor from = x.contiguous();
   const Middle middle(x.shape(), dimension);
   const Tensor y(x.shape().without(dimension), x.options());
+  note_work(x.count(), x.bytes());
   dispatch_floating("sum", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::sum(device, middle.outer, middle.n, middle.inner, from.data<T>(), y.data<T>());
@@ -62,14 +63,20 @@ Tensor max_backward(const Tensor& index, const Tensor& dy, int dimension, const 
 }
 
 Tensor argmax(const Tensor& x) {
-  if (x.rank() == 0 || x.extent(-1) == 0) fail("argmax: a row of ", x.shape(), " is empty");
-  const Tensor from = x.contiguous();
   const Tensor index(x.shape().without(-1), {ElementType::int32, x.device()});
+  argmax_into(x, index);
+  return index;
+}
+
+void argmax_into(const Tensor& x, const Tensor& index) {
+  if (x.rank() == 0 || x.extent(-1) == 0) fail("argmax: a row of ", x.shape(), " is empty");
+  check_shape("argmax", "index", index, x.shape().without(-1));
+  const Tensor from = x.contiguous();
+  note_work(x.count(), x.bytes());
   dispatch_floating("argmax", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::argmax(device, index.count(), x.extent(-1), from.data<T>(), index.data<std::int32_t>());
   });
-  return index;
 }
 
 Tensor sum(const Tensor& x) { return sum(x.reshape({x.count()}), 0); }
@@ -78,6 +85,7 @@ Tensor mean(const Tensor& x) { return mean(x.reshape({x.count()}), 0); }
 double sum_of_squares(const Tensor& x) {
   const Tensor from = x.contiguous();
   double result = 0;
+  note_work(2 * x.count(), x.bytes());
   dispatch_floating("sum_of_squares", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     result = kernels::sum_of_squares(device, from.count(), from.data<T>());

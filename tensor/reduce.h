@@ -18,6 +18,7 @@ Tensor max_backward(const Tensor& index, const Tensor& dy, int dimension, const 
 
 // Position of the first maximum of each row.                                   x: [..., n]   result: int32 [...]
 Tensor argmax(const Tensor& x);
+void argmax_into(const Tensor& x, const Tensor& index);  // the same into contiguous memory that is there already
 
 // Over all elements, to rank 0.
 Tensor sum(const Tensor& x);

@@ -14,6 +14,7 @@ Size rows(const Tensor& x) { return x.extent(-1) == 0 ? 0 : x.count() / x.extent
 Tensor softmax(const Tensor& x) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
+  note_work(5 * x.count(), 2 * x.bytes());
   dispatch_floating("softmax", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::softmax(device, rows(from), from.extent(-1), from.data<T>(), y.data<T>());
@@ -35,6 +36,7 @@ Tensor softmax_backward(const Tensor& dy, const Tensor& y) {
 Tensor log_softmax(const Tensor& x) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
+  note_work(5 * x.count(), 2 * x.bytes());
   dispatch_floating("log_softmax", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::log_softmax(device, rows(from), from.extent(-1), from.data<T>(), y.data<T>());
@@ -60,6 +62,7 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double s
   const Shape shape{logits.extent(0)};
   const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()),
                             Tensor(shape, logits.options())};
+  note_work(5 * from.count(), from.bytes());
   dispatch_floating("cross_entropy", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::cross_entropy(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
@@ -73,6 +76,7 @@ Tensor cross_entropy_backward(const Tensor& d_loss, const Tensor& logits, const 
                               const Tensor& log_sum_exp) {
   const Tensor from = logits.contiguous(), gradient = d_loss.contiguous();
   const Tensor d_logits = empty_like(from);
+  note_work(5 * from.count(), 2 * from.bytes());
   dispatch_floating("cross_entropy_backward", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::cross_entropy_backward(device, from.extent(0), from.extent(1), from.data<T>(),

@@ -74,6 +74,7 @@ Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {
   Tensor copy(shape_, options());
+  note_work(0, 2 * bytes());
   dispatch_any("clone", *this, [&](auto device, auto zero) {
     using T = decltype(zero);
     const kernels::StridedSizes sizes{rank(), shape_.array(), strides_.array()};
@@ -91,6 +92,7 @@ void Tensor::copy_from(const Tensor& source) const {
            " repeats its elements and cannot be written");
   // Where both see one storage, writing could change what is still to be read.
   const Tensor from = same_storage(source) ? source.clone() : source.contiguous();
+  note_work(0, 2 * bytes());
   dispatch_any("copy_from", *this, [&](auto device, auto zero) {
     using T = decltype(zero);
     const kernels::StridedSizes sizes{rank(), shape_.array(), strides_.array()};
@@ -141,6 +143,7 @@ Tensor zeros(const Shape& shape, TensorOptions options) { return full(shape, 0, 
 
 Tensor full(const Shape& shape, double value, TensorOptions options) {
   Tensor result(shape, options);
+  note_work(0, result.bytes());
   dispatch_any("full", result, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::fill(device, result.count(), static_cast<T>(value), result.data<T>());

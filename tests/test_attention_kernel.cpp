@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 #include <omp.h>
 
+#include <array>
+
 #include "tests/attention_problem.h"
 
 using namespace headshare;
@@ -249,4 +251,31 @@ TEST_CASE("the backward of attention agrees with central differences") {
       check(p.key, g.key);
       check(p.value, g.value);
     }
+}
+
+TEST_CASE("a few queries over a cache agree with plain loops for all head sizes, float32 and bfloat16") {
+  for (const Size D : {8, 16, 24, 32, 64, 128, 130})
+    for (const Size S : {1, 7, 15, 16, 33, 257})
+      for (const auto& [T, H, G] : std::vector<std::array<Size, 3>>{
+               {1, 2, 2}, {1, 4, 2}, {1, 3, 1}, {1, 8, 1}, {3, 4, 2}, {4, 8, 1}, {1, 10, 2}}) {
+        const std::vector<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
+        Problem<double> p = make_problem({2, T, S, H, G, D}, Order::any, lengths, Layout::cache);
+        check_forward(p);
+
+        // Keys and values that bfloat16 holds exactly: narrow storage must not change anything but roundings.
+        for (Heads<double>* heads : {&p.key, &p.value})
+          for (double& x : heads->data) x = static_cast<double>(static_cast<float>(BFloat16(x)));
+        CAPTURE(describe(p));
+        const Problem<float> f = to_float(p);
+        const Heads<BFloat16> key = converted<BFloat16>(f.key), value = converted<BFloat16>(f.value);
+        Result<float> narrow = empty_result(f);
+        attention<float, BFloat16>(Cpu{}, f.sizes, f.mask(), f.query.view(), key.view(), value.view(),
+                                   narrow.output.view(), narrow.log_sum_exp.data());
+        const Result<double> expected = plain(p);
+        const Result<float> simple = plain(f);
+        CHECK(largest_difference(narrow.output.data, expected.output.data) <=
+              2 * largest_difference(simple.output.data, expected.output.data) + 5e-7);
+        CHECK(largest_difference(narrow.log_sum_exp, expected.log_sum_exp) <=
+              2 * largest_difference(simple.log_sum_exp, expected.log_sum_exp) + 1e-6);
+      }
 }

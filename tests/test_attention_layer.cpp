@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
-#include "nn/attention.h"
+#include "nn/key_value_cache.h"
+#include "tensor/embedding.h"
 #include "tests/tensor_helpers.h"
 
 // The attention layer with its projections, and the key/value cache.
@@ -231,7 +233,7 @@ TEST_CASE("select keeps, reorders and repeats sentences, and appending goes on b
   KeyValueCache cache(3, G, 5, D, float64);
   const KeysValues first = keys_values(3, 2, G, 1);
   cache.append(first);
-  cache.select(from_values<std::int32_t>({2, 0, 2, 1}, {4}));
+  cache.select(std::vector<std::int32_t>{2, 0, 2, 1});
   const Tensor key = cache.keys_values().key.value(), value = cache.keys_values().value.value();
   CHECK(key.shape() == Shape{4, 2, G, D});
   Size row = 0;
@@ -244,10 +246,10 @@ TEST_CASE("select keeps, reorders and repeats sentences, and appending goes on b
   cache.append(more);
   CHECK(same_values(cache.keys_values().key.value().slice(1, 2, 3), more.key.value()));
   CHECK(same_values(cache.keys_values().key.value().slice(1, 0, 2), key));
-  CHECK_THROWS_WITH_AS(cache.select(from_values<std::int32_t>({4}, {1})),
-                       "gather_rows: index 4 is outside the table of 4 rows", Error);
-  CHECK_THROWS_WITH_AS(cache.select(from_values<std::int32_t>({-1}, {1})),
-                       "gather_rows: index -1 is outside the table of 4 rows", Error);
+  CHECK_THROWS_WITH_AS(cache.select(std::vector<std::int32_t>{4}), "key/value cache: there is no sentence 4 among 4",
+                       Error);
+  CHECK_THROWS_WITH_AS(cache.select(std::vector<std::int32_t>{-1}), "key/value cache: there is no sentence -1 among 4",
+                       Error);
 }
 
 TEST_CASE("attending position by position with a cache gives the same as attending to all at once") {
@@ -267,4 +269,37 @@ TEST_CASE("attending position by position with a cache gives the same as attendi
       }
     }
   }
+}
+
+TEST_CASE("any selection of sentences is what gathering them gives, in place, in circles and repeated") {
+  Generator generator(3);
+  for (int trial = 0; trial < 200; ++trial) {
+    const Size batch = 1 + generator.below(7), G = 2, length = 1 + generator.below(3);
+    KeyValueCache cache(batch, G, 4, D, float64);
+    const KeysValues first = keys_values(batch, length, G, static_cast<std::uint64_t>(trial));
+    cache.append(first);
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(1 + generator.below(8)));
+    for (std::int32_t& row : rows) row = static_cast<std::int32_t>(generator.below(batch));
+    if (trial % 3 == 0) {  // circles alone: a permutation
+      rows.resize(static_cast<std::size_t>(batch));
+      std::iota(rows.begin(), rows.end(), 0);
+      generator.shuffle(rows);
+    }
+    cache.select(rows);
+    CHECK(cache.batch() == static_cast<Size>(rows.size()));
+    const Tensor index = from_values(rows, {cache.batch()});
+    CHECK(same_values(cache.keys_values().key.value(), gather_rows(first.key.value(), index)));
+    CHECK(same_values(cache.keys_values().value.value(), gather_rows(first.value.value(), index)));
+  }
+}
+
+TEST_CASE("a bfloat16 cache takes half the bytes and gives back what was rounded") {
+  KeyValueCache wide(2, 2, 5, 4, {}), narrow(2, 2, 5, 4, {ElementType::bfloat16, Device::cpu});
+  CHECK(2 * narrow.bytes() == wide.bytes());
+  Generator generator(4);
+  const Variable x(random_normal({2, 3, 2, 4}, 1, generator, {}));
+  narrow.append({x, x});
+  narrow.select(std::vector<std::int32_t>{1, 0});
+  const Tensor expected = gather_rows(x.value(), from_values<std::int32_t>({1, 0}, {2})).to(ElementType::bfloat16);
+  CHECK(same_values(narrow.keys_values().key.value().to(ElementType::float32), expected.to(ElementType::float32)));
 }

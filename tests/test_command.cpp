@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "core/text/corpus.h"
@@ -64,8 +65,8 @@ TEST_CASE("every subcommand explains itself with an example, and usage errors ex
   const TemporaryFolder& folder = trained();
   const Outcome help = headshare_command(folder, "--help");
   CHECK(help.code == 0);
-  for (const char* name :
-       {"demo", "data", "train", "convert", "uptrain", "translate", "evaluate", "benchmark", "inspect", "devices"}) {
+  for (const char* name : {"demo", "data", "train", "convert", "uptrain", "translate", "evaluate", "benchmark",
+                           "profile", "inspect", "devices"}) {
     CHECK(contains(help.out, text("  ", name, " ")));
     const Outcome own = headshare_command(folder, text(name, " --help"));
     CHECK(own.code == 0);
@@ -168,6 +169,56 @@ TEST_CASE("convert, uptrain, evaluate, translate and inspect work on what train 
   check_refused(headshare_command(folder, "inspect attention --run gqa-more --out map.png"), 1, "is there already");
   CHECK(contains(headshare_command(folder, "inspect tokenizer --run run --text dog").out, "fingerprint"));
   CHECK(contains(headshare_command(folder, "devices").out, "cpu"));
+}
+
+TEST_CASE("benchmark and profile print tables and write the same as JSON") {
+  const TemporaryFolder& folder = trained();
+  const std::string small = " --batch 2 --source 4 --d-model 16 --layers 1 --heads 2 --vocabulary 20 ";
+  const Outcome decode = headshare_command(
+      folder, "benchmark" + small + "--target 3 --repetitions 1 --cache bf16 --run run --json decode.json");
+  CHECK(decode.code == 0);
+  CHECK(contains(decode.out, "bfloat16"));
+  CHECK(contains(decode.out, "predicted ms"));
+  CHECK(contains(decode.out, "validation NLL of run per token: float32 cache"));
+  const nlohmann::json rows = nlohmann::json::parse(read_file(folder / "decode.json"));
+  REQUIRE(rows.size() == 4);  // 2 and 1 key/value heads, two kinds of cache
+  CHECK(rows[0]["cache"] == "float32");
+  CHECK(rows[1]["cache MB"].get<double>() == doctest::Approx(rows[0]["cache MB"].get<double>() / 2));
+  for (const auto& row : rows) CHECK(row["tokens/s"].get<double>() > 0);
+
+  const Outcome train = headshare_command(folder, "benchmark --what train" + small + "--kv-heads 1 --repetitions 1");
+  CHECK(train.code == 0);
+  CHECK(contains(train.out, "target tokens/s"));
+  CHECK(contains(train.out, "peak MiB"));
+  check_refused(headshare_command(folder, "benchmark --what fly"), 2, "--what must be decode or train");
+  check_refused(headshare_command(folder, "benchmark --kv-heads 3"), 2, "--kv-heads 3 does not divide --heads 8");
+  check_refused(headshare_command(folder, "benchmark --cache f16"), 2, "--cache must be f32 or bf16");
+
+  for (const std::string what : {"train", "decode"}) {
+    const Outcome profile = headshare_command(
+        folder, "profile " + what + small + "--kv-heads 1 --steps 2 --json rows.json --trace trace.json");
+    CHECK(profile.code == 0);
+    CHECK(contains(profile.out, "attention"));
+    CHECK(contains(profile.out, "between operations"));
+    double share = 0;
+    for (const auto& row : nlohmann::json::parse(read_file(folder / "rows.json")))
+      share += row["share %"].get<double>();
+    CHECK(share == doctest::Approx(100).epsilon(0.01));
+    const nlohmann::json events = nlohmann::json::parse(read_file(folder / "trace.json"))["traceEvents"];
+    CHECK(events.size() > 20);
+    for (const auto& event : events) CHECK(event["ph"] == "X");
+  }
+  check_refused(headshare_command(folder, "profile sleep"), 2, "WHAT must be train or decode");
+}
+
+TEST_CASE("evaluate says what a narrow cache costs, and translate takes it") {
+  const TemporaryFolder& folder = trained();
+  const Outcome evaluated = headshare_command(folder, "evaluate run --data toy/test --beam 1 --cache bf16");
+  CHECK(evaluated.code == 0);
+  CHECK(contains(evaluated.out, "NLL from cache"));
+  CHECK(headshare_command(folder, "translate run --beam 1 --cache bf16", "The dog sleeps.\n").code == 0);
+  check_refused(headshare_command(folder, "translate run --cache narrow", "The dog sleeps.\n"), 2,
+                "--cache must be f32 or bf16");
 }
 
 }  // namespace headshare

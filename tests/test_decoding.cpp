@@ -4,53 +4,17 @@
 #include <cmath>
 #include <functional>
 
-#include "nn/decoding.h"
 #include "nn/training.h"
 #include "tensor/softmax.h"
-#include "tests/model_helpers.h"
+#include "tests/decoding_helpers.h"
 
-// Decoding: the cache changes nothing but the speed, greedy is beam search with one hypothesis, neighbours in a batch
+// Decoding: greedy is beam search with one hypothesis, neighbours in a batch
 // do not matter, and beam search that keeps everything finds the best translation there is.
 
 using namespace headshare;
 using namespace headshare::test;
 
 namespace {
-
-// A model whose outputs differ clearly from token to token and from sentence to sentence.
-Transformer lively_model(TransformerConfig config, std::uint64_t seed, TensorOptions options = {}) {
-  Transformer model(config, seed, options);
-  disturb(model, 100 * seed, 0.35);
-  return model;
-}
-
-std::vector<TokenIds> random_sources(const std::vector<Size>& lengths, std::uint64_t seed) {
-  std::vector<TokenIds> sources;
-  for (const EncodedPair& pair : random_pairs(lengths, 11, seed).pairs) sources.push_back(pair.source);
-  return sources;
-}
-
-struct EncodedBatch {
-  Variable memory;
-  Tensor lengths;
-};
-EncodedBatch encoded(const Transformer& model, const std::vector<TokenIds>& sources) {
-  const NoGradient no_gradient;
-  const PaddedTokens padded = pad(sources, Device::cpu);
-  Dropout none = Dropout::none();
-  return {model.encode(padded.tokens, padded.lengths, none), padded.lengths};
-}
-
-// The logits after each position of `target` [B, T], without a cache.                                 result: [B, T, V]
-Tensor full_logits(const Transformer& model, const Tensor& target, const EncodedBatch& batch) {
-  const NoGradient no_gradient;
-  Dropout none = Dropout::none();
-  return model.logits(model.decode(target, batch.memory, batch.lengths, none)).value();
-}
-
-Tensor column(const Tensor& tokens, Size t) {
-  return tokens.slice(1, t, t + 1).contiguous().reshape({tokens.extent(0)});
-}
 
 // log p of each next token after begin and `beginning`.
 std::vector<double> next_log_probabilities(const Transformer& model, const EncodedBatch& batch,
@@ -130,58 +94,6 @@ TokenIds plain_beam(const Transformer& model, const TokenIds& source, Size beam,
 }
 
 }  // namespace
-
-TEST_CASE("one cached step after the other gives the logits of the whole sentence at once") {
-  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 1);  // padded by different amounts
-  const Tensor target = from_values(random_indices(3 * 6, 11, 2), {3, 6});
-  for (const Size kv_heads : {1, 2, 4})
-    for (const NormPlacement norm : {NormPlacement::post, NormPlacement::pre})
-      for (const Positions positions : {Positions::sinusoidal, Positions::learned}) {
-        TransformerConfig config = tiny_config(11, grouped_query(4, kv_heads));
-        config.layers = 2;
-        config.norm = norm;
-        config.positions = positions;
-        CAPTURE(to_metadata(config).at("model.attention"));
-        const Transformer model = lively_model(config, 3);
-        const EncodedBatch batch = encoded(model, sources);
-        const Tensor expected = full_logits(model, target, batch);
-        DecoderState state = model.start(batch.memory, batch.lengths, 6);
-        // Key and value, 2 layers, 3 sentences, heads of 4 numbers: 6 target and 8 source positions, in float32.
-        CHECK(state.bytes() == 2 * 2 * 3 * kv_heads * 4 * (6 + 8) * 4);
-        for (Size t = 0; t < 6; ++t) {
-          const Tensor logits = model.step(column(target, t), state);
-          CHECK(difference(logits, expected.slice(1, t, t + 1).contiguous().reshape({3, 11})) < 1e-5);
-        }
-        CHECK(state.length == 6);
-        CHECK_THROWS_WITH_AS(model.step(column(target, 0), state), "key/value cache: position 6 does not fit into 6",
-                             Error);
-      }
-}
-
-TEST_CASE("select keeps, drops, repeats and reorders the sentences of a batch") {
-  const Transformer model = lively_model(tiny_config(11, grouped_query(4, 2)), 4);
-  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 5);
-  const Tensor target = from_values(random_indices(3 * 4, 11, 6), {3, 4});
-  const EncodedBatch batch = encoded(model, sources);
-  const Tensor expected = full_logits(model, target, batch);
-  DecoderState state = model.start(batch.memory, batch.lengths, 4);
-  for (Size t = 0; t < 2; ++t) model.step(column(target, t), state);
-  const std::vector<std::int32_t> rows = {2, 0, 2, 1};
-  state.select(from_values(rows, {4}));
-  CHECK(state.batch() == 4);
-  CHECK(state.source_lengths.to_vector<std::int32_t>() == std::vector<std::int32_t>{8, 6, 8, 3});
-  for (Size t = 2; t < 4; ++t) {
-    std::vector<std::int32_t> tokens;
-    for (const std::int32_t row : rows)
-      tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
-    const Tensor logits = model.step(from_values(tokens, {4}), state);
-    for (Size i = 0; i < 4; ++i) {
-      const Size row = rows[static_cast<std::size_t>(i)];
-      const Tensor wanted = expected.slice(0, row, row + 1).slice(1, t, t + 1).contiguous().reshape({11});
-      CHECK(difference(logits.slice(0, i, i + 1).contiguous().reshape({11}), wanted) < 1e-5);
-    }
-  }
-}
 
 TEST_CASE("beam search with one hypothesis is greedy decoding, and neighbours in a batch change nothing") {
   const std::vector<TokenIds> sources = random_sources({1, 9, 4, 4, 2, 6, 3, 7}, 7);
@@ -349,17 +261,4 @@ TEST_CASE("translate keeps the order of its sentences, takes empty ones, and ref
                        "translate: beam and batch must be at least 1", Error);
   CHECK_THROWS_WITH_AS(translate(model, tokenizer, sentences, {.batch = 0}),
                        "translate: beam and batch must be at least 1", Error);
-}
-
-TEST_CASE("measuring decoding reports the cache that grouped heads share") {
-  const DecodingMeasurement measurement{.batch = 2, .source_length = 5, .target_length = 4, .repetitions = 1};
-  const Transformer mha(tiny_config(11, multi_head(4)), 32), mqa(tiny_config(11, multi_query(4)), 32);
-  const DecodingSpeed many = measure_decoding(mha, measurement), one = measure_decoding(mqa, measurement);
-  CHECK(many.cache_bytes ==
-        2 * 2 * 4 * 4 * (5 + 4) * 4);  // key and value, 2 sentences, 4 heads of 4, 9 positions, 4 bytes
-  CHECK(one.cache_bytes * 4 == many.cache_bytes);
-  CHECK(cache_bytes_per_token(mha) == 2 * 2 * 4 * 4 * 4);  // key and value, self and cross, 4 heads of 4, 4 bytes
-  CHECK(cache_bytes_per_token(mqa) * 4 == cache_bytes_per_token(mha));
-  CHECK(many.seconds_per_step > 0);
-  CHECK(many.tokens_per_second == doctest::Approx(2 / many.seconds_per_step));
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/safetensors.h"
+#include "nn/decoder.h"
 #include "nn/training.h"
 #include "tests/tensor_helpers.h"
 
@@ -153,9 +154,10 @@ TEST_CASE("decoding position by position with caches gives PyTorch's logits of t
     const Tensor input = reference["target_input"], lengths = reference["lengths"], expected = reference["logits"];
     Dropout dropout = Dropout::none();
     const Size B = input.extent(0), T = input.extent(1);
-    DecoderState state = model.start(model.encode(reference["source"], lengths, dropout), lengths, T);
+    const Decoder decoder(model);
+    DecoderState state = decoder.start(model.encode(reference["source"], lengths, dropout), lengths, {T});
     for (Size t = 0; t < T; ++t) {
-      const Tensor logits = model.step(input.slice(1, t, t + 1).contiguous().reshape({B}), state);
+      const Tensor logits = decoder.step(input.slice(1, t, t + 1).contiguous().reshape({B}), state);
       CHECK(difference(logits, expected.slice(1, t, t + 1).reshape(logits.shape())) < 1e-9);
     }
   }

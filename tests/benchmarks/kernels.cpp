@@ -1,5 +1,6 @@
 #include "autograd/functions.h"
 #include "core/error.h"
+#include "core/measure.h"
 #include "core/random.h"
 #include "nn/parameter.h"
 #include "tensor/adam.h"
@@ -35,6 +36,10 @@ std::vector<Row> benchmark_matmul() {
                  transposed = random_tensor({n, k}).transpose(0, 1);
     const double flops = 2 * megas(m, n, k), bytes = 4.0 * static_cast<double>(m * k + k * n + m * n);
     const std::string size = text(m, " x ", n, " x ", k);
+    const PackedMatrix packed = pack_matrix(b);
+    const Tensor c({m, n}, a.options());
+    rows.push_back({"matmul, B packed before", size,
+                    median_seconds([&] { linear_into(a, packed, {}, Activation::none, c); }), flops, bytes});
     rows.push_back({"matmul", size, median_seconds([&] { matmul(a, b); }), flops, bytes});
     rows.push_back({"matmul, B transposed", size, median_seconds([&] { matmul(a, transposed); }), flops, bytes});
   }

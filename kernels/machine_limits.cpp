@@ -1,19 +1,16 @@
-#include "tests/benchmarks/machine_limits.h"
+#include "kernels/machine_limits.h"
 
 #include <omp.h>
 
 #include <vector>
 
+#include "core/measure.h"
 #include "kernels/vector.h"
-#include "tests/benchmarks/benchmark.h"
 
-namespace headshare::benchmarks {
+namespace headshare::kernels {
 namespace {
 
-using kernels::lanes;
-using kernels::load;
-using kernels::sum_of_lanes;
-using Register = kernels::Vector<float>;
+using Register = Vector<float>;
 
 // Sixteen independent chains of multiply-adds keep both units of a core busy: one takes four cycles, two start in each.
 constexpr Size chains = 16, rounds = 200'000;
@@ -51,9 +48,12 @@ void read_everything(const std::vector<float>& memory) {
 
 MachineLimits measure_limits() {
   const double flops = 2.0 * static_cast<double>(chains * rounds * lanes<float> * omp_get_max_threads());
-  const std::vector<float> memory(512u << 18, 1.0f);
-  return {flops / median_seconds(multiply_add_in_registers),
-          static_cast<double>(memory.size() * sizeof(float)) / median_seconds([&] { read_everything(memory); })};
+  return {flops / median_seconds(multiply_add_in_registers), measure_reading(Size{512} << 20)};
 }
 
-}  // namespace headshare::benchmarks
+double measure_reading(Size bytes) {
+  const std::vector<float> memory(static_cast<std::size_t>(bytes) / sizeof(float), 1.0f);
+  return static_cast<double>(bytes) / median_seconds([&] { read_everything(memory); });
+}
+
+}  // namespace headshare::kernels

@@ -1,6 +1,8 @@
 #pragma once
 
-namespace headshare::benchmarks {
+#include "core/size.h"
+
+namespace headshare::kernels {
 
 // What this machine can do at most, with the threads that OpenMP uses, measured now: shared machines drift by 20 %.
 struct MachineLimits {
@@ -9,4 +11,7 @@ struct MachineLimits {
 };
 MachineLimits measure_limits();
 
-}  // namespace headshare::benchmarks
+// Bytes per second when the same `bytes` are read again and again: the more there are, the farther away they lie.
+double measure_reading(Size bytes);
+
+}  // namespace headshare::kernels

@@ -1,0 +1,196 @@
+#include "nn/decoder.h"
+
+#include <cmath>
+
+#include "tensor/attention.h"
+#include "tensor/embedding.h"
+#include "tensor/layer_norm.h"
+
+namespace headshare {
+namespace {
+
+// The tensors of DecoderState::workspace. Each is as large as any use of it needs; a use takes the beginning.
+enum Work : std::size_t {
+  residual_work,  // x, what every sublayer adds to                                                           [rows, C]
+  input_work,     // what a sublayer reads, where that is not x itself (pre-norm)                             [rows, C]
+  joint_work,     // query, key and value                                                          [rows, C + 2 G D]
+  heads_work,     // what attention gives                                                                     [rows, C]
+  branch_work,    // what the sublayer gives                                                                  [rows, C]
+  hidden_work,    // of the feed-forward layer                                                                [rows, F]
+  logits_work,    //                                                                                          [rows, V]
+  works
+};
+
+Tensor beginning(const Tensor& memory, Size rows, Size width) {
+  return memory.slice(0, 0, rows * width).reshape({rows, width});
+}
+
+// Columns [begin, begin + heads * D) of x [rows, width], as `targets` targets of rows / targets sentences.
+//                                                                              result: [rows / targets, targets, heads, D]
+Tensor heads_of(const Tensor& x, Size begin, Size heads, Size head_size, Size targets) {
+  const Size rows = x.extent(0);
+  return x.reshape({rows / targets, targets, x.extent(1) / head_size, head_size})
+      .slice(2, begin / head_size, begin / head_size + heads);
+}
+
+}  // namespace
+
+// ---- State ----------------------------------------------------------------------------------------------------------
+
+Size DecoderState::bytes() const {
+  Size bytes = 0;
+  for (const Layer& layer : layers) bytes += layer.self.bytes() + layer.cross.bytes();
+  return bytes;
+}
+
+void DecoderState::select(std::span<const std::int32_t> rows) {
+  std::vector<std::int32_t> kept;
+  bool all_in_place = static_cast<Size>(rows.size()) == this->rows();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto sentence = static_cast<std::int32_t>(rows[i] / beam);
+    if (static_cast<Size>(i) % beam == 0) {
+      all_in_place = all_in_place && sentence == static_cast<std::int32_t>(kept.size());
+      kept.push_back(sentence);
+    } else if (sentence != kept.back()) {
+      fail("decoder: rows of two sentences in one beam");
+    }
+  }
+  if (static_cast<Size>(rows.size()) % beam != 0) fail("decoder: ", rows.size(), " rows are no whole beams of ", beam);
+  for (Layer& layer : layers) {
+    layer.self.select(rows);
+    if (!all_in_place) layer.cross.select(kept);
+  }
+  if (!all_in_place)
+    source_lengths =
+        gather_rows(source_lengths, from_values(kept, {static_cast<Size>(kept.size())}, source_lengths.device()));
+}
+
+// ---- Preparation ----------------------------------------------------------------------------------------------------
+
+Decoder::PackedLinear Decoder::joined(const std::vector<const Linear*>& linears) {
+  const Tensor& first = linears[0]->weight.value();
+  Size width = 0;
+  for (const Linear* linear : linears) width += linear->weight.extent(1);
+  const Tensor weight({first.extent(0), width}, first.options()), bias({width}, first.options());
+  Size column = 0;
+  for (const Linear* linear : linears) {
+    const Size end = column + linear->weight.extent(1);
+    weight.slice(1, column, end).copy_from(linear->weight.value());
+    bias.slice(0, column, end).copy_from(linear->bias.value());
+    column = end;
+  }
+  weight_bytes_ += weight.bytes() + bias.bytes();
+  return {pack_matrix(weight), bias};
+}
+
+Decoder::Decoder(const Transformer& model) : model_(model) {
+  const bool pre = model.config().norm == NormPlacement::pre;
+  for (const DecoderLayer& layer : model.decoder()) {
+    layers_.push_back({joined({&layer.self.query, &layer.self.key, &layer.self.value}), joined({&layer.self.output}),
+                       joined({&layer.cross.query}), joined({&layer.cross.output}), joined({&layer.feed_forward.inner}),
+                       joined({&layer.feed_forward.outer})});
+    norms_.insert(norms_.end(), {&layer.self_norm, &layer.cross_norm, &layer.feed_forward_norm});
+  }
+  if (pre) norms_.push_back(&model.decoder_norm());
+  output_ = pack_matrix(model.embedding_table().transpose(0, 1));
+  weight_bytes_ += model.embedding_table().bytes();
+}
+
+DecoderState Decoder::start(const Variable& memory, const Tensor& source_lengths, const DecoderSizes& sizes) const {
+  const TensorOptions options = model_.options();
+  const ElementType cache_type = sizes.cache_type.value_or(options.type);
+  if (cache_type != options.type && (cache_type != ElementType::bfloat16 || options.type != ElementType::float32))
+    fail("decoder: a cache of ", name(cache_type), " does not serve a model of ", name(options.type));
+  const NoGradient no_gradient;
+  const Size sentences = memory.extent(0), rows = sentences * sizes.beam;
+  const TensorOptions cache_options{cache_type, options.device};
+  DecoderState state;
+  state.source_lengths = source_lengths;
+  state.beam = sizes.beam;
+  for (const DecoderLayer& layer : model_.decoder()) {
+    const Size D = layer.self.head_size();
+    DecoderState::Layer caches{{rows, layer.self.mode.kv_heads, sizes.capacity, D, cache_options},
+                               {sentences, layer.cross.mode.kv_heads, memory.extent(1), D, cache_options}};
+    caches.cross.append(layer.cross.keys_values(memory));
+    state.layers.push_back(std::move(caches));
+  }
+  state.workspace = workspace_for(rows);
+  return state;
+}
+
+std::vector<Tensor> Decoder::workspace_for(Size rows) const {
+  const TransformerConfig& config = model_.config();
+  Size joint = 0;
+  for (const Layer& layer : layers_) joint = std::max(joint, layer.self_joint.weight.n);
+  std::vector<Tensor> workspace;
+  for (std::size_t work = 0; work < works; ++work) {
+    const Size width = work == joint_work    ? joint
+                       : work == hidden_work ? config.d_ff
+                       : work == logits_work ? config.vocabulary
+                                             : config.d_model;
+    workspace.push_back(Tensor({rows * width}, model_.options()));
+  }
+  return workspace;
+}
+
+// ---- A step ---------------------------------------------------------------------------------------------------------
+
+Tensor Decoder::step(const Tensor& tokens, DecoderState& state) const {
+  const TransformerConfig& config = model_.config();
+  const Size rows = state.rows(), C = config.d_model;
+  const bool pre = config.norm == NormPlacement::pre;
+  if (tokens.count() != rows) fail("decoder: ", tokens.count(), " tokens for ", rows, " rows");
+  if (state.workspace[residual_work].count() < rows * C) state.workspace = workspace_for(rows);  // select added rows
+  const auto work = [&](Work which, Size width) { return beginning(state.workspace[which], rows, width); };
+  const Tensor x = work(residual_work, C), heads = work(heads_work, C), branch = work(branch_work, C);
+  const Tensor input = pre ? work(input_work, C) : x;  // of the next sublayer
+  const auto apply = [&](const PackedLinear& linear, const Tensor& from, const Tensor& to,
+                         Activation activation = Activation::none) {
+    linear_into(from, linear.weight, linear.bias, activation, to);
+  };
+  // Post-norm: x = norm(x + branch). Pre-norm: x = x + branch, and the next sublayer reads norm(x). Both in one pass.
+  auto norm = norms_.begin();
+  const auto normalize = [&](const Tensor& from, const Tensor& residual) {
+    layer_norm_into(from, residual, (*norm)->gain.value(), (*norm)->bias.value(), layer_norm_epsilon,
+                    pre && residual.defined() ? residual : Tensor(), input);
+    ++norm;
+  };
+
+  embedding_into(tokens.reshape({rows, 1}), model_.embedding_table(), std::sqrt(static_cast<double>(C)),
+                 model_.positions(), state.length, x);
+  if (pre) normalize(x, {});
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const DecoderLayer& parameters = model_.decoder()[i];
+    DecoderState::Layer& caches = state.layers[i];
+    const Size D = parameters.self.head_size(), H = parameters.self.mode.heads, G = parameters.self.mode.kv_heads;
+
+    const Tensor joint = work(joint_work, C + 2 * G * D);
+    apply(layer.self_joint, input, joint);
+    caches.self.append({Variable(heads_of(joint, C, G, D, 1)), Variable(heads_of(joint, C + G * D, G, D, 1))});
+    const KeysValues self = caches.self.keys_values();
+    attention_into(heads_of(joint, 0, H, D, 1), self.key.value(), self.value.value(), {}, heads_of(heads, 0, H, D, 1));
+    apply(layer.self_output, heads, branch);
+    normalize(branch, x);
+
+    const Tensor query = work(joint_work, C);
+    apply(layer.cross_query, input, query);
+    const KeysValues cross = caches.cross.keys_values();
+    const Size cross_heads = parameters.cross.mode.heads, cross_D = parameters.cross.head_size();
+    attention_into(heads_of(query, 0, cross_heads, cross_D, state.beam), cross.key.value(), cross.value.value(),
+                   {state.source_lengths, any_order}, heads_of(heads, 0, cross_heads, cross_D, state.beam));
+    apply(layer.cross_output, heads, branch);
+    normalize(branch, x);
+
+    const Tensor hidden = work(hidden_work, config.d_ff);
+    apply(layer.inner, input, hidden, config.activation);
+    apply(layer.outer, hidden, branch);
+    normalize(branch, x);
+  }
+  ++state.length;
+  const Tensor logits = work(logits_work, config.vocabulary);
+  linear_into(input, output_, {}, Activation::none, logits);
+  return logits;
+}
+
+}  // namespace headshare

@@ -1,0 +1,90 @@
+#include "nn/key_value_cache.h"
+
+#include <algorithm>
+
+#include "tensor/cache.h"
+
+namespace headshare {
+namespace {
+
+// Row i becomes what row from[i] was, for all i at once, as single copies one after the other: a row is overwritten only
+// when nobody needs its old content any more. Where rows wait for each other in a circle, one steps aside to `spare`.
+std::vector<RowMove> plan_moves(std::vector<std::int32_t> from, Size spare) {
+  const auto at = [](Size i) { return static_cast<std::size_t>(i); };
+  const Size count = static_cast<Size>(from.size());
+  std::vector<Size> readers(at(spare + 1), 0);  // of each row: how many moves still read it
+  for (Size i = 0; i < count; ++i)
+    if (from[at(i)] != i) ++readers[at(from[at(i)])];
+  std::vector<Size> ready;
+  for (Size i = 0; i < count; ++i)
+    if (from[at(i)] != i && readers[at(i)] == 0) ready.push_back(i);
+
+  std::vector<RowMove> moves;
+  const auto run_ready = [&] {
+    while (!ready.empty()) {
+      const Size to = ready.back(), source = from[at(to)];
+      ready.pop_back();
+      moves.push_back({source, to});
+      from[at(to)] = static_cast<std::int32_t>(to);
+      if (--readers[at(source)] == 0 && source < count && from[at(source)] != source) ready.push_back(source);
+    }
+  };
+  run_ready();
+  for (Size i = 0; i < count; ++i) {
+    if (from[at(i)] == i) continue;  // every row left is in a circle and has exactly one reader
+    moves.push_back({i, spare});
+    std::replace(from.begin() + i + 1, from.end(), static_cast<std::int32_t>(i), static_cast<std::int32_t>(spare));
+    readers[at(spare)] = 1;
+    readers[at(i)] = 0;
+    ready.push_back(i);
+    run_ready();
+  }
+  return moves;
+}
+
+}  // namespace
+
+KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options)
+    : key_({batch + 1, kv_heads, capacity, head_size}, options),
+      value_({batch + 1, kv_heads, capacity, head_size}, options),
+      batch_(batch) {}
+
+Size KeyValueCache::bytes() const { return key_.defined() ? 2 * batch_ * (key_.bytes() / key_.extent(0)) : 0; }
+
+void KeyValueCache::append(const KeysValues& next) {
+  const Size end = length_ + next.key.extent(1);
+  if (end > key_.extent(2)) fail("key/value cache: position ", end - 1, " does not fit into ", key_.extent(2));
+  copy_heads(next.key.value(), key_.slice(0, 0, batch_).slice(2, length_, end).transpose(1, 2));
+  copy_heads(next.value.value(), value_.slice(0, 0, batch_).slice(2, length_, end).transpose(1, 2));
+  length_ = end;
+}
+
+KeysValues KeyValueCache::keys_values() const {
+  const auto held = [this](const Tensor& x) {
+    return Variable(x.slice(0, 0, batch_).slice(2, 0, length_).transpose(1, 2));
+  };
+  return {held(key_), held(value_)};
+}
+
+void KeyValueCache::select(std::span<const std::int32_t> sentences) {
+  for (const std::int32_t sentence : sentences)
+    if (sentence < 0 || sentence >= batch_) fail("key/value cache: there is no sentence ", sentence, " among ", batch_);
+  const Size count = static_cast<Size>(sentences.size());
+  if (count >= key_.extent(0)) grow(count);
+  const std::vector<RowMove> moves = plan_moves({sentences.begin(), sentences.end()}, key_.extent(0) - 1);
+  move_rows(key_, moves, length_);
+  move_rows(value_, moves, length_);
+  batch_ = count;
+}
+
+void KeyValueCache::grow(Size batch) {
+  for (Tensor* x : {&key_, &value_}) {
+    Shape shape = x->shape();
+    shape[0] = batch + 1;
+    const Tensor larger(shape, x->options());
+    larger.slice(0, 0, batch_).copy_from(x->slice(0, 0, batch_));
+    *x = larger;
+  }
+}
+
+}  // namespace headshare

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <span>
+
+#include "nn/attention.h"
+
+namespace headshare {
+
+// Keys and values of the positions decoded so far, [B, G, capacity, D] each: G heads, never expanded to H. Stored as
+// options.type says; bfloat16 halves the bytes that every step reads.
+class KeyValueCache {
+ public:
+  KeyValueCache() = default;
+  KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options);
+
+  Size length() const { return length_; }  // positions held
+  Size batch() const { return batch_; }
+  Size bytes() const;  // of the sentences it holds, with their free positions
+
+  // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
+  void append(const KeysValues& next);
+
+  KeysValues keys_values() const;  // all positions so far, as views                        [B, length, G, D]
+
+  // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered. A
+  // sentence that keeps its place is not touched, and of one that moves, only the positions held.
+  void select(std::span<const std::int32_t> sentences);
+
+ private:
+  void grow(Size batch);  // room for more sentences
+
+  Tensor key_;  // one row more than sentences: select moves in circles through it
+  Tensor value_;
+  Size batch_ = 0;
+  Size length_ = 0;
+};
+
+}  // namespace headshare
