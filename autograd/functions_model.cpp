@@ -137,13 +137,13 @@ Variable composed_attention(const Variable& query, const Variable& key, const Va
 }
 
 CrossEntropyLoss cross_entropy(const Variable& logits, const Tensor& targets, double smoothing) {
-  const Tensor vl = logits.value();
+  Tensor vl = logits.value();
   const CrossEntropy forward = cross_entropy(vl, targets, smoothing);
   const Tensor log_sum_exp = forward.log_sum_exp;
   const Variable loss = record("cross_entropy", sum(forward.loss), {logits},
-                               [vl, targets, smoothing, log_sum_exp](const Tensor& d_loss) -> Gradients {
+                               [vl, targets, smoothing, log_sum_exp](const Tensor& d_loss) mutable -> Gradients {
                                  const Tensor rows = d_loss.reshape({1}).broadcast_to({targets.count()});
-                                 return {cross_entropy_backward(rows, vl, targets, smoothing, log_sum_exp)};
+                                 return {cross_entropy_backward(rows, std::move(vl), targets, smoothing, log_sum_exp)};
                                });
   return {loss, sum(forward.nll).item()};
 }

@@ -78,7 +78,7 @@ void report_quality(const std::string& run) {
             << '\n';
 }
 
-Measurements benchmark_decoding(const Arguments& arguments, const kernels::MachineLimits& limits) {
+Measurements benchmark_decoding(const Arguments& arguments, double peak) {
   Measurements rows;
   double first = 0;
   for (const Size kv_heads : kv_head_choices(arguments)) {
@@ -92,7 +92,7 @@ Measurements benchmark_decoding(const Arguments& arguments, const kernels::Machi
                                             .cache_type = type};
       const DecodingSpeed speed = measure_decoding(decoder, measurement);
       const DecodingCost cost = decoding_cost(decoder, measurement);
-      const Prediction prediction = predict(cost, limits.flops_per_second);
+      const Prediction prediction = predict(cost, peak);
       const bool overhead = speed.seconds_per_step > 2 * prediction.seconds;
       if (first == 0) first = speed.tokens_per_second;
       rows.add({{"attention", name(model.config().attention.cross)},
@@ -111,7 +111,7 @@ Measurements benchmark_decoding(const Arguments& arguments, const kernels::Machi
   return rows;
 }
 
-Measurements benchmark_training(const Arguments& arguments, const kernels::MachineLimits& limits) {
+Measurements benchmark_training(const Arguments& arguments, double peak) {
   Measurements rows;
   for (const Size kv_heads : kv_head_choices(arguments)) {
     const TransformerConfig config = model_config(arguments, kv_heads);
@@ -122,11 +122,11 @@ Measurements benchmark_training(const Arguments& arguments, const kernels::Machi
     rows.add(
         {{"attention", name(config.attention.cross)},
          {"parameters", static_cast<double>(count_parameters(model))},
-         {"predicted ms", 1e3 * flops / limits.flops_per_second},
+         {"predicted ms", 1e3 * flops / peak},
          {"ms a step", 1e3 * speed.seconds_per_step},
          {"target tokens/s", static_cast<double>(measurement.sentences * measurement.length) / speed.seconds_per_step},
          {"GFLOP/s", flops / speed.seconds_per_step / 1e9},
-         {"of peak", flops / speed.seconds_per_step / limits.flops_per_second, 2},
+         {"of peak", flops / speed.seconds_per_step / peak, 2},
          {"peak MiB", static_cast<double>(speed.peak_bytes) / (1 << 20)}});
   }
   return rows;
@@ -157,16 +157,17 @@ void run(const Words& words, const std::string& summary) {
   const std::string what = (*arguments)["what"].as<std::string>();
   if (what != "decode" && what != "train") throw UsageError("benchmark: --what must be decode or train, not " + what);
 
-  const kernels::MachineLimits limits = kernels::measure_limits();
-  std::cout << describe_devices() << "measured now: " << with_decimals(limits.flops_per_second / 1e9, 0)
-            << " GFLOP/s of multiply-adds in registers, " << with_decimals(limits.bytes_per_second / 1e9, 1)
-            << " GB/s from memory\n"
+  const double peak = kernels::measure_arithmetic();
+  std::cout << describe_devices() << "measured now: " << with_decimals(peak / 1e9, 0)
+            << " GFLOP/s of multiply-adds in registers";
+  if (what == "decode") std::cout << ", " << with_decimals(kernels::measure_reading() / 1e9, 1) << " GB/s from memory";
+  std::cout << '\n'
             << (what == "decode" ? "greedy decoding" : "training steps") << " with random weights, batch "
             << size_of(*arguments, "batch") << ", source " << size_of(*arguments, "source");
   if (what == "decode") std::cout << ", " << size_of(*arguments, "target") << " steps";
   std::cout << ", median of " << size_of(*arguments, "repetitions") << "\n\n";
   const Measurements rows =
-      what == "decode" ? benchmark_decoding(*arguments, limits) : benchmark_training(*arguments, limits);
+      what == "decode" ? benchmark_decoding(*arguments, peak) : benchmark_training(*arguments, peak);
   std::cout << rows.table();
   if (arguments->count("run")) report_quality((*arguments)["run"].as<std::string>());
   if (arguments->count("json")) write_file((*arguments)["json"].as<std::string>(), rows.json());

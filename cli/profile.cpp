@@ -107,7 +107,7 @@ void run(const Words& words, const std::string& summary) {
                                             .attention = grouped_query(value("heads"), value("kv-heads")),
                                             .max_length = std::max(value("source"), value("steps")) + 2,
                                             .dropout = 0});
-  const kernels::MachineLimits limits = kernels::measure_limits();
+  const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
   const Size steps = value("steps");
   const Profiled profiled =
       what == "train"
@@ -126,16 +126,15 @@ void run(const Words& words, const std::string& summary) {
               {"MFLOP a step", flops * per_step / 1e6, 1},
               {"MB a step", bytes * per_step / 1e6, 1},
               {"GFLOP/s", flops / seconds / 1e9, 1},
-              {"% of peak", 100 * flops / seconds / limits.flops_per_second, 1},
+              {"% of peak", 100 * flops / seconds / peak, 1},
               {"GB/s", bytes / seconds / 1e9, 1}});
     listed += seconds;
   };
   for (const Total& total : totals(profiled.records))
     add(total.name, static_cast<double>(total.calls), total.seconds, total.flops, total.bytes);
   add("between operations", 0, std::max(1e-9, profiled.seconds - listed), 0, 0);
-  std::cout << describe_devices() << "measured now: " << with_decimals(limits.flops_per_second / 1e9, 0)
-            << " GFLOP/s of multiply-adds in registers, " << with_decimals(limits.bytes_per_second / 1e9, 1)
-            << " GB/s from memory\n"
+  std::cout << describe_devices() << "measured now: " << with_decimals(peak / 1e9, 0)
+            << " GFLOP/s of multiply-adds in registers, " << with_decimals(bandwidth / 1e9, 1) << " GB/s from memory\n"
             << with_decimals(1e3 * profiled.seconds * per_step, 2) << " ms a step, " << steps
             << " steps; FLOPs and bytes are those of the definition, each number read or written once\n\n"
             << rows.table();

@@ -2,10 +2,10 @@
 
 #include <array>
 #include <cstddef>
-#include <new>
 #include <type_traits>
 
-#include "core/size.h"
+#include "core/error.h"
+#include "core/memory.h"
 
 namespace headshare::kernels {
 
@@ -23,17 +23,16 @@ class ScratchBuffer {
   void* at_least(std::size_t bytes) {
     if (bytes > capacity_) {
       release();
-      memory_ = ::operator new(bytes, cache_line);
+      memory_ = allocate_memory(static_cast<Size>(bytes));
+      if (memory_ == nullptr) fail("out of memory: a kernel needed ", bytes >> 20, " MiB to work in");
       capacity_ = bytes;
     }
     return memory_;
   }
 
  private:
-  static constexpr std::align_val_t cache_line{64};
-
   void release() {
-    ::operator delete(memory_, cache_line);
+    free_memory(memory_);
     memory_ = nullptr;
     capacity_ = 0;
   }

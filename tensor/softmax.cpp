@@ -72,10 +72,11 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double s
   return result;
 }
 
-Tensor cross_entropy_backward(const Tensor& d_loss, const Tensor& logits, const Tensor& targets, double smoothing,
+Tensor cross_entropy_backward(const Tensor& d_loss, Tensor logits, const Tensor& targets, double smoothing,
                               const Tensor& log_sum_exp) {
+  const bool reuse = !logits.shares_storage() && logits.is_contiguous();
   const Tensor from = logits.contiguous(), gradient = d_loss.contiguous();
-  const Tensor d_logits = empty_like(from);
+  const Tensor d_logits = reuse ? from : empty_like(from);
   note_work(5 * from.count(), 2 * from.bytes());
   dispatch_floating("cross_entropy_backward", from, [&](auto device, auto zero) {
     using T = decltype(zero);

@@ -19,8 +19,9 @@ struct CrossEntropy {
   Tensor log_sum_exp;
 };
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double smoothing);
-// d_loss: [N]   result: [N, V]
-Tensor cross_entropy_backward(const Tensor& d_loss, const Tensor& logits, const Tensor& targets, double smoothing,
+// d_loss: [N]   result: [N, V], in the memory of the logits where they were moved here and nobody else holds them: they
+// are the largest tensor of a training step.
+Tensor cross_entropy_backward(const Tensor& d_loss, Tensor logits, const Tensor& targets, double smoothing,
                               const Tensor& log_sum_exp);
 
 }  // namespace headshare

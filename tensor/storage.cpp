@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
 #include <vector>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace headshare {
 namespace {
@@ -74,12 +74,12 @@ class BlockCache {
 
  private:
   static std::byte* ask_system(Size size) {
-    return static_cast<std::byte*>(std::aligned_alloc(alignment, static_cast<std::size_t>(size)));
+    return static_cast<std::byte*>(allocate_memory(size));
   }
 
   void release_free_blocks() {  // under the lock
     for (auto& [size, blocks] : free_) {
-      for (std::byte* block : blocks) std::free(block);
+      for (std::byte* block : blocks) free_memory(block);
       blocks.clear();
     }
     statistics_.bytes_cached = 0;

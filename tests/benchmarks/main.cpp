@@ -35,10 +35,9 @@ void run(const std::string& only, const std::string& file) {
       only.empty() || std::any_of(groups.begin(), groups.end(), [&](const auto& group) { return group.first == only; });
   if (!known) throw UsageError("--only must be one of " + group_names());
   std::cout << describe_devices();
-  const kernels::MachineLimits limits = kernels::measure_limits();
-  std::cout << "peak " << with_decimals(limits.flops_per_second / 1e9, 0) << " GFLOP/s, reading "
-            << with_decimals(limits.bytes_per_second / 1e9, 1) << " GB/s, " << omp_get_max_threads()
-            << " threads, float32\n\n";
+  const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
+  std::cout << "peak " << with_decimals(peak / 1e9, 0) << " GFLOP/s, reading " << with_decimals(bandwidth / 1e9, 1)
+            << " GB/s, " << omp_get_max_threads() << " threads, float32\n\n";
   Measurements measurements;
   for (const auto& [name, benchmark] : groups) {
     if (!only.empty() && only != name) continue;
@@ -48,9 +47,9 @@ void run(const std::string& only, const std::string& file) {
                         {"size", row.size},
                         {"ms", 1e3 * row.seconds, 3},
                         {"GFLOP/s", flops / 1e9},
-                        {"of peak", flops / limits.flops_per_second, 2},
+                        {"of peak", flops / peak, 2},
                         {"GB/s", bytes / 1e9, 1},
-                        {"of bandwidth", bytes / limits.bytes_per_second, 2}});
+                        {"of bandwidth", bytes / bandwidth, 2}});
     }
   }
   std::cout << measurements.table();
