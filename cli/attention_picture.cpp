@@ -34,8 +34,8 @@ Words words_of(const Tokenizer& tokenizer, const std::string& sentence, const To
   return words;
 }
 
-// Weights [T, S] between tokens as weights between words: the attention that a word gets is the sum over its pieces, the
-// attention that it pays their mean, so that rows still sum to 1.
+// Weights [T, S] between tokens as weights between words: the attention that a word gets is the sum over its pieces,
+// the attention that it pays their mean, so that rows still sum to 1.
 std::vector<float> between_words(const std::vector<float>& weights, const Words& target, const Words& source) {
   std::vector<float> result(target.labels.size() * source.labels.size(), 0.0f);
   std::vector<float> pieces(target.labels.size(), 0.0f);

@@ -40,8 +40,8 @@ std::vector<Size> kv_head_choices(const Arguments& arguments) {
   return {wanted};
 }
 
-// The least time a step can take here: weights and caches each take as long as reading them or as multiplying with them,
-// whichever is longer, at the speeds measured just now.
+// The least time a step can take here: weights and caches each take as long as reading them or as multiplying with
+// them, whichever is longer, at the speeds measured just now.
 struct Prediction {
   double seconds;
   std::string bound_by;

@@ -23,7 +23,8 @@ RunOptions run_options(const Metadata& metadata);
 // What the checkpoints of a new run say of its data and options; `train` is the encoded training text.
 Metadata run_metadata(const DataPaths& data, const EncodedCorpus& train, const RunOptions& options);
 
-// What a checkpoint says of itself, less what is written anew each time (the model, the recipe, the state, the options).
+// What a checkpoint says of itself, less what is written anew each time (the model, the recipe, the state, the
+// options).
 Metadata provenance(const Metadata& metadata);
 
 // Corpora of a run, encoded; says how many pairs are too long for the model.

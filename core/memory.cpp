@@ -14,10 +14,10 @@ constexpr Size huge_page = Size{2} << 20;
 
 void* allocate_memory(Size bytes) {
   const Size alignment = bytes >= huge_page ? huge_page : cache_line;
-  const Size whole = (bytes + cache_line - 1) / cache_line * cache_line;
-  void* const memory = std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(whole));
+  void* memory = nullptr;
+  if (posix_memalign(&memory, static_cast<std::size_t>(alignment), static_cast<std::size_t>(bytes)) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
-  if (memory != nullptr && alignment == huge_page) madvise(memory, static_cast<std::size_t>(whole), MADV_HUGEPAGE);
+  if (alignment == huge_page) madvise(memory, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a wish, no more
 #endif
   return memory;
 }

@@ -6,9 +6,9 @@
 
 #include "kernels/attention_tile.h"
 
-// Attention of very few query rows over many keys, as in decoding: one new query per head against a cache. Every key and
-// value is used once or twice, so the time is that of reading them from memory. Nothing is copied or transposed, and
-// what will be read soon is asked for in time: the processor's own guesses end at every page of 4 KiB.
+// Attention of very few query rows over many keys, as in decoding: one new query per head against a cache. Every key
+// and value is used once or twice, so the time is that of reading them from memory. Nothing is copied or transposed,
+// and what will be read soon is asked for in time: the processor's own guesses end at every page of 4 KiB.
 namespace headshare::kernels::attention_tile {
 
 constexpr Size few_rows_scored = 4;  // up to here; with more rows, transposing the keys pays
@@ -17,8 +17,8 @@ constexpr Size few_rows_weighed = 8;
 // ---- Numbers of one head, as vectors --------------------------------------------------------------------------------
 //
 // Vector v of a head is the head's numbers v * lanes .. (v + 1) * lanes - 1. Of narrow numbers, two lie in each 32-bit
-// word; taking apart the words of a whole register gives every other number and the rest, so vectors v and v + 1 are the
-// even and the odd ones of twice as many. Queries are put into the same order, and outputs back into theirs.
+// word; taking apart the words of a whole register gives every other number and the rest, so vectors v and v + 1 are
+// the even and the odd ones of twice as many. Queries are put into the same order, and outputs back into theirs.
 
 template <class T>
 inline Vector<T> load_vector(const T* head, int v) {
@@ -93,8 +93,8 @@ void score_few_rows(Size rows, const T* queries, const Stored* keys, Size key_st
 
 // ---- Outputs --------------------------------------------------------------------------------------------------------
 
-// outputs[row] = sum_s weights[row, s] values[s] for `rows` rows together. Enough sums run side by side that no addition
-// waits for the one before it.
+// outputs[row] = sum_s weights[row, s] values[s] for `rows` rows together. Enough sums run side by side that no
+// addition waits for the one before it.
 template <int rows, int vectors, class T, class Stored>
 void weigh_rows(const T* weights, Size width, const Stored* values, Size value_stride, Size sources, T* outputs) {
   constexpr int chains = rows * vectors >= 8 ? 1 : 8 / (rows * vectors);

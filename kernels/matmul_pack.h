@@ -81,7 +81,7 @@ inline void pack_along_k(const Lines<T>& from, Size width, T* to) {
     for (Size k = i < line ? whole : 0; k < from.steps; ++k) to[k * width + i] = from.data[i * from.line_stride + k];
 }
 
-// to[k * width + line] = element (line, k); zeros for lines <= line < width.     to: [steps, width] and lanes<T> to spare
+// to[k * width + line] = element (line, k); zeros for lines <= line < width.   to: [steps, width] and lanes<T> to spare
 // Full panels have the usual width; a constant there makes addresses and copies much cheaper.
 template <class T, Size usual_width>
 void pack(const Lines<T>& from, Size width, T* to) {

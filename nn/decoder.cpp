@@ -26,7 +26,7 @@ Tensor beginning(const Tensor& memory, Size rows, Size width) {
 }
 
 // Columns [begin, begin + heads * D) of x [rows, width], as `targets` targets of rows / targets sentences.
-//                                                                              result: [rows / targets, targets, heads, D]
+//                                                                           result: [rows / targets, targets, heads, D]
 Tensor heads_of(const Tensor& x, Size begin, Size heads, Size head_size, Size targets) {
   const Size rows = x.extent(0);
   return x.reshape({rows / targets, targets, x.extent(1) / head_size, head_size})

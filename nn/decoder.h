@@ -15,8 +15,8 @@ struct DecoderSizes {
   std::optional<ElementType> cache_type{};  // of a float32 model also bfloat16; not given: the model's type
 };
 
-// What decoding keeps between steps: per decoder layer the self-attention cache, which grows, and the keys and values of
-// the source sentence, which are projected once. Row r of a step continues sentence r / beam; all hypotheses of a
+// What decoding keeps between steps: per decoder layer the self-attention cache, which grows, and the keys and values
+// of the source sentence, which are projected once. Row r of a step continues sentence r / beam; all hypotheses of a
 // sentence read the same cross-attention cache.
 struct DecoderState {
   struct Layer {

@@ -26,8 +26,8 @@ struct EvaluationOptions {
   bool lower_case = false;  // compare without regard to case; the signature says so
 };
 
-// NLL per target token of the references, decoded position by position from caches of this type: what the cache costs in
-// quality. With a cache of the model's own type it is validation_nll.
+// NLL per target token of the references, decoded position by position from caches of this type: what the cache costs
+// in quality. With a cache of the model's own type it is validation_nll.
 double cached_nll(const Decoder& decoder, const EncodedCorpus& corpus, ElementType cache_type);
 
 Evaluation evaluate(const Transformer& model, const Tokenizer& tokenizer, const Corpus& test,

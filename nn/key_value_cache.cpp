@@ -7,8 +7,9 @@
 namespace headshare {
 namespace {
 
-// Row i becomes what row from[i] was, for all i at once, as single copies one after the other: a row is overwritten only
-// when nobody needs its old content any more. Where rows wait for each other in a circle, one steps aside to `spare`.
+// Row i becomes what row from[i] was, for all i at once, as single copies one after the other: a row is overwritten
+// only when nobody needs its old content any more. Where rows wait for each other in a circle, one steps aside to
+// `spare`.
 std::vector<RowMove> plan_moves(std::vector<std::int32_t> from, Size spare) {
   const auto at = [](Size i) { return static_cast<std::size_t>(i); };
   const Size count = static_cast<Size>(from.size());

@@ -15,8 +15,9 @@ namespace headshare {
 //   loss.png               the curves in log.csv
 //   best.safetensors       the best model so far by validation (Keep::best only)
 //   recent/                the last checkpoints (Keep::average only)
-// Until the run ends, model.safetensors is the last checkpoint, whatever Keep says. optimizer.safetensors, the tokenizer
-// and the corpora are all it takes to go on: a run killed at any moment continues from its last one as if never stopped.
+// Until the run ends, model.safetensors is the last checkpoint, whatever Keep says. optimizer.safetensors, the
+// tokenizer and the corpora are all it takes to go on: a run killed at any moment continues from its last one as if
+// never stopped.
 enum class Keep { last, best, average };
 
 struct RunOptions {

@@ -22,8 +22,8 @@ struct AttentionResult {
 };
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask);
 
-// The same into memory that is there already, without the logarithms. Keys and values may be bfloat16 where the query is
-// float32.
+// The same into memory that is there already, without the logarithms. Keys and values may be bfloat16 where the query
+// is float32.
 void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
                     const Tensor& output);
 

@@ -15,8 +15,8 @@ struct LayerNorm {
 };
 LayerNorm layer_norm(const Tensor& x, const Tensor& residual, const Tensor& gain, const Tensor& bias, double epsilon);
 
-// The same into memory that is there already, without the statistics. sum may be undefined: z is not kept; sum and y may
-// be x or residual. All contiguous.
+// The same into memory that is there already, without the statistics. sum may be undefined: z is not kept; sum and y
+// may be x or residual. All contiguous.
 void layer_norm_into(const Tensor& x, const Tensor& residual, const Tensor& gain, const Tensor& bias, double epsilon,
                      const Tensor& sum, const Tensor& y);
 

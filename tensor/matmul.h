@@ -25,7 +25,8 @@ struct PackedMatrix {
 };
 PackedMatrix pack_matrix(const Tensor& matrix);  // [K, N], transposed views too
 
-// linear() with a packed weight, into memory that is there already.    x: [M, K] and y: [M, N], contiguous   bias: as above
+// linear() with a packed weight, into memory that is there already.    x: [M, K] and y: [M, N], contiguous   bias: as
+// above
 void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation activation,
                  const Tensor& y);
 

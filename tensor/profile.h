@@ -6,8 +6,8 @@
 
 namespace headshare {
 
-// One run of one kernel. flops and bytes are those of the definition, each input read once and each output written once;
-// 0 where the operation did not say.
+// One run of one kernel. flops and bytes are those of the definition, each input read once and each output written
+// once; 0 where the operation did not say.
 struct OperationRecord {
   const char* name;
   double start;  // seconds since the profile began
