@@ -227,6 +227,7 @@ inline void transpose_heads(const Stored* from, Size from_stride, Size sources, 
   constexpr Size n = lanes<T>;
   const Size to_stride = padded<T>(sources);
   for (Size s = 0; s < sources; s += n) {
+    // In a projection this brings the other heads too, whose turn is next: without it the backward is a fifth slower.
     ask_ahead(from + s * from_stride, n * from_stride * static_cast<Size>(sizeof(Stored)));
     for (Size d = 0; d < head_size; d += n) {
       const Stored* square = from + s * from_stride + d;

@@ -24,7 +24,7 @@ namespace {
 // ---- Sizes that fit the caches --------------------------------------------------------------------------------------
 
 template <class T>
-constexpr Size panel_width = tile_vectors* lanes<T>;  // columns of B that are packed side by side
+constexpr Size panel_width = lanes<T> * tile_vectors;  // columns of B that are packed side by side
 
 // A block of k: a tile of A, 28 KiB, stays in the first cache while the panels of B pass by.
 template <class T>
