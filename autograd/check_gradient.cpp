@@ -19,7 +19,7 @@ Tensor random_like(const Tensor& x, std::uint64_t seed) {
   Generator generator(seed);
   std::vector<double> values(static_cast<std::size_t>(x.count()));
   for (double& value : values) value = generator.normal();
-  return from_values(values, x.shape());
+  return from_values(values, x.shape(), x.device());
 }
 
 }  // namespace
@@ -42,14 +42,15 @@ GradientCheck check_gradient(const std::function<Variable(const std::vector<Vari
     const std::vector<double> analytic = gradient.defined()
                                              ? gradient.to_vector<double>()
                                              : std::vector<double>(static_cast<std::size_t>(inputs[i].count()));
-    double* element = leaves[i].value().data<double>();
+    const Tensor elements = leaves[i].value().reshape({inputs[i].count()});
     for (std::size_t j = 0; j < analytic.size(); ++j) {
-      const double original = element[j];
-      element[j] = original + options.step;
+      const Size index = static_cast<Size>(j);
+      const double original = elements.at({index});
+      elements.set({index}, original + options.step);
       const double above = dot(function(leaves).value(), upstream);
-      element[j] = original - options.step;
+      elements.set({index}, original - options.step);
       const double below = dot(function(leaves).value(), upstream);
-      element[j] = original;
+      elements.set({index}, original);
       const double numeric = (above - below) / (2 * options.step);
       const double error = std::abs(analytic[j] - numeric) / std::max({1.0, std::abs(analytic[j]), std::abs(numeric)});
       if (error > result.largest_error || std::isnan(error)) {

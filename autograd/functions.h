@@ -60,7 +60,7 @@ Variable composed_attention(const Variable& query, const Variable& key, const Va
 // count.
 struct CrossEntropyLoss {
   Variable loss;  // rank 0
-  double nll;     // summed
+  Tensor nll;     // summed, rank 0
 };
 CrossEntropyLoss cross_entropy(const Variable& logits, const Tensor& targets, double smoothing);
 

@@ -109,10 +109,14 @@ namespace {
 Tensor mask_scores(const Mask& mask, Size batch, Size targets, Size sources, TensorOptions options) {
   const double hidden = -std::numeric_limits<double>::infinity();
   std::vector<double> scores(static_cast<std::size_t>(batch * targets * sources), 0.0);
+  const std::vector<std::int32_t> lengths =
+      mask.source_lengths.defined()
+          ? mask.source_lengths.to_vector<std::int32_t>()
+          : std::vector<std::int32_t>(static_cast<std::size_t>(batch), static_cast<std::int32_t>(sources));
   for (Size b = 0; b < batch; ++b)
     for (Size t = 0; t < targets; ++t)
       for (Size s = 0; s < sources; ++s) {
-        const bool padding = mask.source_lengths.defined() && s >= mask.source_lengths.data<std::int32_t>()[b];
+        const bool padding = s >= lengths[static_cast<std::size_t>(b)];
         const bool future = mask.order == causal && s > t + (sources - targets);
         if (padding || future) scores[static_cast<std::size_t>((b * targets + t) * sources + s)] = hidden;
       }
@@ -145,7 +149,7 @@ CrossEntropyLoss cross_entropy(const Variable& logits, const Tensor& targets, do
                                  const Tensor rows = d_loss.reshape({1}).broadcast_to({targets.count()});
                                  return {cross_entropy_backward(rows, std::move(vl), targets, smoothing, log_sum_exp)};
                                });
-  return {loss, sum(forward.nll).item()};
+  return {loss, sum(forward.nll)};
 }
 
 }  // namespace headshare

@@ -147,11 +147,13 @@ void run(const Words& words, const std::string& summary) {
       "cache", "Keys and values as f32, or as bf16 beside f32", cxxopts::value<std::string>())(
       "run", "Also say what a bf16 cache costs this trained run in validation NLL", cxxopts::value<std::string>())(
       "repetitions", "The median of this many counts", size("5"))(
-      "threads", "Processor cores to use", cxxopts::value<Size>())("json", "Also write one object per row to this file",
-                                                                   cxxopts::value<std::string>());
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>())(
+      "json", "Also write one object per row to this file", cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
+  use_device(*arguments);
   for (const char* option : {"batch", "source", "target", "heads", "layers", "repetitions"})
     if (size_of(*arguments, option) < 1) throw UsageError(text("benchmark: --", option, " must be at least 1"));
   const std::string what = (*arguments)["what"].as<std::string>();

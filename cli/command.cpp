@@ -4,7 +4,9 @@
 
 #include <iostream>
 
+#include "core/device.h"
 #include "core/size.h"
+#include "kernels/device_memory.h"
 
 namespace headshare::cli {
 
@@ -60,6 +62,17 @@ void use_threads(const cxxopts::ParseResult& arguments) {
   const Size threads = arguments["threads"].as<Size>();
   if (threads < 1 || threads > 1024) throw UsageError(text("--threads ", threads, " must lie between 1 and 1024"));
   omp_set_num_threads(static_cast<int>(threads));
+}
+
+void use_device(const cxxopts::ParseResult& arguments) {
+  if (arguments.count("device") == 0) return;
+  const std::string word = arguments["device"].as<std::string>();
+  if (word != "cpu" && word != "cuda") throw UsageError("--device must be cpu or cuda, not " + word);
+  static const DefaultDevice device(parse_device(word));
+}
+
+std::string describe_devices() {
+  return text("cpu   ", describe_processor(), "\ncuda  ", kernels::describe_cuda(), '\n');
 }
 
 std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments) {

@@ -30,6 +30,7 @@ Command benchmark_command();
 Command profile_command();
 Command inspect_command();
 Command devices_command();
+Command trace_command();
 Command demo_command();
 
 // The options of one subcommand, with --help that ends in an example.
@@ -57,6 +58,12 @@ std::string required(const cxxopts::ParseResult& arguments, const std::string& o
 
 // --threads N, where a command offers it: how many processor cores the kernels use.
 void use_threads(const cxxopts::ParseResult& arguments);
+
+// --device cpu|cuda, where a command offers it: where models live and kernels run, until the program ends.
+void use_device(const cxxopts::ParseResult& arguments);
+
+// A line per device: what this machine and this build offer.
+std::string describe_devices();
 
 // --cache f32|bf16, where a command offers it: how decoding stores keys and values. Nothing when it was not given.
 std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments);

@@ -1,7 +1,6 @@
 #include <iostream>
 
 #include "cli/command.h"
-#include "core/device.h"
 
 namespace headshare::cli {
 

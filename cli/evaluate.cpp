@@ -21,10 +21,12 @@ void run(const Words& words, const std::string& summary) {
       "cache", "Keep keys and values as f32 or bf16, and say what that costs in NLL", cxxopts::value<std::string>())(
       "lower-case", "Compare without regard to case; the signature says so")(
       "out", "Write the translations to this file, a line each", cxxopts::value<std::string>())(
-      "threads", "Processor cores to use", cxxopts::value<Size>());
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
+  use_device(*arguments);
   const std::string data = required(*arguments, "data", "evaluate");
   const std::string out = arguments->count("out") > 0 ? (*arguments)["out"].as<std::string>() : "";
   if (!out.empty() && std::filesystem::exists(out)) fail("evaluate: ", out, " is there already; choose another --out");

@@ -89,12 +89,14 @@ void run(const Words& words, const std::string& summary) {
       "steps", "Training steps, or tokens to decode", size("5"))("d-model", "Width", size("256"))(
       "layers", "Encoder and decoder layers", size("3"))("heads", "Query heads", size("8"))(
       "kv-heads", "Key/value heads", size("8"))("vocabulary", "Tokens", size("8000"))(
-      "threads", "Processor cores to use", cxxopts::value<Size>())(
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>())(
       "trace", "Also write every operation to this file, for chrome://tracing", cxxopts::value<std::string>())(
       "json", "Also write one object per row to this file", cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
+  use_device(*arguments);
   const auto value = [&](const char* option) { return (*arguments)[option].as<Size>(); };
   for (const char* option : {"batch", "source", "steps", "heads", "layers"})
     if (value(option) < 1) throw UsageError(text("profile: --", option, " must be at least 1"));

@@ -25,7 +25,8 @@ void add_options(CommandLine& line) {
       "tokenizer", "Use this tokenizer.txt instead of learning one", cxxopts::value<std::string>())(
       "merges", "Byte pairs to learn; the vocabulary gets 259 more", number<Size>("2000"))(
       "resume", "Go on with the run in --out; only --steps, --minutes and --patience may change")(
-      "threads", "Processor cores to use", cxxopts::value<Size>());
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>());
   line.options()("d-model", "Width of the model", number<Size>("256"))(
       "d-ff", "Width of the feed-forward layers; 0: 4 d-model", number<Size>("0"))(
       "layers", "Encoder layers, and as many decoder layers", number<Size>("3"))(
@@ -138,7 +139,7 @@ void check_not_finished(const Trainer& trainer, const RunOptions& options) {
 
 // A resumed run goes on with what it was started with: an option that would be ignored is an error.
 void check_resume_options(const cxxopts::ParseResult& arguments) {
-  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "patience", "threads"};
+  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "patience", "threads", "device"};
   for (const auto& argument : arguments.arguments())
     if (!allowed.contains(argument.key()))
       throw UsageError(
@@ -176,6 +177,7 @@ void run(const Words& words, const std::string& summary) {
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
+  use_device(*arguments);
   const RunPaths paths{required(*arguments, "out", "train")};
   if (arguments->count("resume") > 0)
     resume(*arguments, paths);

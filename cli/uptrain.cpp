@@ -16,10 +16,12 @@ void run(const Words& words, const std::string& summary) {
       cxxopts::value<std::string>()->default_value("decay"))(
       "validate-every", "Steps between validations and checkpoints; 0: as in the original run",
       cxxopts::value<Size>()->default_value("0"))("out", "Folder of the new run", cxxopts::value<std::string>())(
-      "threads", "Processor cores to use", cxxopts::value<Size>());
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
+  use_device(*arguments);
   const RunPaths source{(*arguments)["RUN"].as<std::string>()}, destination{required(*arguments, "out", "uptrain")};
   if (!std::filesystem::exists(source.training()))
     fail("uptrain: there is no ", source.training().string(),

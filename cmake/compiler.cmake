@@ -1,6 +1,13 @@
 # The flags of every C++ file of this project, dependencies excluded.
 include(CheckCXXCompilerFlag)
 
+# For C++ alone: nvcc, which compiles the CUDA kernels for a real GPU, knows other options (cuda.cmake).
+function(headshare_compile_options)
+  foreach(option IN LISTS ARGN)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:${option}>)
+  endforeach()
+endfunction()
+
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -15,27 +22,24 @@ set(CMAKE_EXE_LINKER_FLAGS_ASAN "-fsanitize=address,undefined")
 
 # Nothing here reads errno after a mathematical function or traps a floating-point exception, and both promises stop
 # loops from being vectorized. Not -ffast-math: it reorders sums and assumes that NaN and infinity never happen.
-add_compile_options(-fno-math-errno -fno-trapping-math)
+headshare_compile_options(-fno-math-errno -fno-trapping-math)
 
-add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION MATCHES "^12[.]")
-  add_compile_options(-Wno-restrict)  # false alarms in std::string, GCC bug 105651
-endif()
+headshare_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
 if(CMAKE_BUILD_TYPE STREQUAL "Asan" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  add_compile_options(-Wno-maybe-uninitialized)  # GCC's own manual: false alarms together with the sanitizers
+  headshare_compile_options(-Wno-maybe-uninitialized)  # GCC's own manual: false alarms together with the sanitizers
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  add_compile_options(-Wno-restrict)  # GCC 12 warns about "a" + std::string in its own library (its bug 105651)
+  headshare_compile_options(-Wno-restrict)  # GCC 12 warns about "a" + std::string in its own library (its bug 105651)
 endif()
 if(HEADSHARE_WERROR)
-  add_compile_options(-Werror)
+  headshare_compile_options(-Werror)
 endif()
 
 # headshare_flag_if_known(NAME FLAG): adds FLAG where the compiler has it.
 function(headshare_flag_if_known name flag)
   check_cxx_compiler_flag(${flag} HEADSHARE_HAS_${name})
   if(HEADSHARE_HAS_${name})
-    add_compile_options(${flag})
+    headshare_compile_options(${flag})
   endif()
 endfunction()
 

@@ -31,6 +31,8 @@ std::string processor_name() {
   return information.substr(colon + 2, information.find('\n', colon) - colon - 2);
 }
 
+Device chosen_default = Device::cpu;
+
 }  // namespace
 
 std::string name(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
@@ -41,10 +43,14 @@ Device parse_device(const std::string& name) {
   fail("device: \"", name, "\" is unknown; choose cpu or cuda");
 }
 
-std::string describe_devices() {
+std::string describe_processor() {
   const int threads = omp_get_max_threads();
-  return text("cpu   ", processor_name(), ", ", threads, threads == 1 ? " thread" : " threads", ", compiled for ",
-              instruction_set, "\ncuda  not available: this version has no CUDA kernels yet\n");
+  return text(processor_name(), ", ", threads, threads == 1 ? " thread" : " threads", ", compiled for ",
+              instruction_set);
 }
+
+Device default_device() { return chosen_default; }
+DefaultDevice::DefaultDevice(Device device) : before_(chosen_default) { chosen_default = device; }
+DefaultDevice::~DefaultDevice() { chosen_default = before_; }
 
 }  // namespace headshare

@@ -30,10 +30,10 @@ class Generator {
  public:
   explicit Generator(std::uint64_t seed, std::uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
-  std::uint32_t next();       // uniform over all 32-bit values
-  double uniform();           // in [0, 1), 53 random bits
-  Size below(Size n);         // uniform over 0 .. n-1, without modulo bias; n >= 1
-  double normal();            // mean 0, variance 1 (Box and Muller 1958)
+  std::uint32_t next();  // uniform over all 32-bit values
+  double uniform();      // in [0, 1), 53 random bits
+  Size below(Size n);    // uniform over 0 .. n-1, without modulo bias; n >= 1
+  double normal();       // mean 0, variance 1 (Box and Muller 1958)
 
   // Fisher-Yates: every order of the elements is equally likely.
   template <class Container>
@@ -46,7 +46,7 @@ class Generator {
 
   std::uint64_t seed() const { return seed_; }
   std::uint64_t stream() const { return stream_; }
-  std::uint64_t position() const { return position_; }            // 32-bit numbers drawn so far
+  std::uint64_t position() const { return position_; }  // 32-bit numbers drawn so far
   void set_position(std::uint64_t position) { position_ = position; }
 
  private:

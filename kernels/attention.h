@@ -5,6 +5,7 @@
 #include "core/bfloat16.h"
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 namespace headshare::kernels {
 
@@ -47,6 +48,9 @@ struct AttentionMask {
 template <class T, class Stored = T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp);
+template <class T, class Stored = T>
+void attention(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp);
 
 // Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
 // d_value; keys and values that no query sees get 0. Every element is summed in an order that does not depend on the
@@ -56,10 +60,18 @@ void attention_backward(Cpu, const AttentionSizes& sizes, const AttentionMask& m
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
                         const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
                         HeadsView<T> d_value);
+template <class T>
+void attention_backward(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+                        HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
+                        const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
+                        HeadsView<T> d_value);
 
 // The attention weights themselves, for pictures and lessons.                             weights: [B, H, T, S]
 template <class T>
 void attention_weights(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+                       HeadsView<const T> key, T* weights);
+template <class T>
+void attention_weights(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                        HeadsView<const T> key, T* weights);
 
 }  // namespace headshare::kernels

@@ -7,8 +7,9 @@
 namespace headshare::kernels {
 
 template <class T, class Stored>
-void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x,
-                HeadsView<Stored> y) {
+void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
+                const std::int32_t* first_position) {
+  if (first_position != nullptr) y.data += *first_position * y.position_stride;
   parallel_rows(batch, 2 * positions * heads * head_size, [&](Size b) {
     for (Size position = 0; position < positions; ++position)
       for (Size head = 0; head < heads; ++head) {
@@ -28,9 +29,9 @@ void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size
   });
 }
 
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, const std::int32_t*);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, const std::int32_t*);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, const std::int32_t*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, float*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, double*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, BFloat16*);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "core/size.h"
@@ -8,9 +9,14 @@
 // What decoding does with its caches besides reading them.
 namespace headshare::kernels {
 
-// y[b, position, head, d] = x[b, position, head, d], narrowed where Stored has fewer bits than T.
+// y[b, *first_position + position, head, d] = x[b, position, head, d], narrowed where Stored has fewer bits than T.
+// first_position: a number in the device's memory, as in embedding.h; null: 0.
 template <class T, class Stored>
-void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y);
+void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
+                const std::int32_t* first_position);
+template <class T, class Stored>
+void copy_heads(Cuda, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
+                const std::int32_t* first_position);
 
 struct RowMove {
   Size from, to;
@@ -20,5 +26,7 @@ struct RowMove {
 //                                                                          x: [rows, pieces, piece_size], contiguous
 template <class Stored>
 void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size, Size used, Stored* x);
+template <class Stored>
+void move_rows(Cuda, std::span<const RowMove> moves, Size pieces, Size piece_size, Size used, Stored* x);
 
 }  // namespace headshare::kernels

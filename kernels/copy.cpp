@@ -1,11 +1,12 @@
 #include "kernels/copy.h"
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
+#include "kernels/converted.h"
+#include "kernels/indices.h"
 #include "kernels/parallel.h"
-#include "kernels/strided.h"
+#include "kernels/pieces.h"
 #include "kernels/transpose.h"
 
 namespace headshare::kernels {
@@ -82,21 +83,6 @@ void copy(Strided<2> strided, const T* x, T* y) {
                  });
 }
 
-template <class From, class To>
-To converted(From value) {
-  if constexpr (std::is_same_v<From, BFloat16>) {
-    return converted<float, To>(static_cast<float>(value));
-  } else {
-    if constexpr (std::is_integral_v<To>) {
-      constexpr To smallest = std::numeric_limits<To>::min(), largest = std::numeric_limits<To>::max();
-      if (value != value) return 0;
-      if (value <= static_cast<From>(smallest)) return smallest;
-      if (value >= static_cast<From>(largest)) return largest;
-    }
-    return static_cast<To>(value);
-  }
-}
-
 }  // namespace
 
 template <class T>
@@ -130,40 +116,14 @@ void accumulate(Cpu, Size n, const T* x, T* y) {
 }
 
 template <class T>
-void gather_rows(Cpu, Size rows, Size row_size, const std::int32_t* index, const T* x, T* y) {
+void gather_rows(Cpu, Size rows, Size x_rows, Size row_size, const std::int32_t* index, const T* x, T* y) {
+  check_indices(Cpu{}, "gather_rows", "index", rows, index, 0, x_rows);
   parallel_rows(rows, row_size,
                 [&](Size row) { std::copy_n(x + Size{index[row]} * row_size, row_size, y + row * row_size); });
 }
 
-template void copy_strided(Cpu, const StridedSizes&, const float*, float*);
-template void copy_strided(Cpu, const StridedSizes&, const double*, double*);
-template void copy_strided(Cpu, const StridedSizes&, const std::int32_t*, std::int32_t*);
-template void scatter_strided(Cpu, const StridedSizes&, const float*, float*);
-template void scatter_strided(Cpu, const StridedSizes&, const double*, double*);
-template void scatter_strided(Cpu, const StridedSizes&, const std::int32_t*, std::int32_t*);
-template void copy_strided(Cpu, const StridedSizes&, const BFloat16*, BFloat16*);
-template void scatter_strided(Cpu, const StridedSizes&, const BFloat16*, BFloat16*);
-template void fill(Cpu, Size, BFloat16, BFloat16*);
-template void convert(Cpu, Size, const BFloat16*, float*);
-template void convert(Cpu, Size, const BFloat16*, double*);
-template void convert(Cpu, Size, const BFloat16*, std::int32_t*);
-template void convert(Cpu, Size, const float*, BFloat16*);
-template void convert(Cpu, Size, const double*, BFloat16*);
-template void convert(Cpu, Size, const std::int32_t*, BFloat16*);
-template void gather_rows(Cpu, Size, Size, const std::int32_t*, const BFloat16*, BFloat16*);
-template void fill(Cpu, Size, float, float*);
-template void fill(Cpu, Size, double, double*);
-template void fill(Cpu, Size, std::int32_t, std::int32_t*);
-template void convert(Cpu, Size, const float*, double*);
-template void convert(Cpu, Size, const float*, std::int32_t*);
-template void convert(Cpu, Size, const double*, float*);
-template void convert(Cpu, Size, const double*, std::int32_t*);
-template void convert(Cpu, Size, const std::int32_t*, float*);
-template void convert(Cpu, Size, const std::int32_t*, double*);
-template void accumulate(Cpu, Size, const float*, float*);
-template void accumulate(Cpu, Size, const double*, double*);
-template void gather_rows(Cpu, Size, Size, const std::int32_t*, const float*, float*);
-template void gather_rows(Cpu, Size, Size, const std::int32_t*, const double*, double*);
-template void gather_rows(Cpu, Size, Size, const std::int32_t*, const std::int32_t*, std::int32_t*);
+using Here = Cpu;
 
 }  // namespace headshare::kernels
+
+#include "kernels/copy_instances.h"

@@ -14,7 +14,7 @@ namespace {
 constexpr Size exp_cost = 4;  // in the element operations of parallel_rows
 
 void check_targets(const char* who, Size rows, const std::int32_t* targets, Size classes) {
-  check_indices(who, "target", rows, targets, std::numeric_limits<std::int32_t>::min(), classes);
+  check_indices(Cpu{}, who, "target", rows, targets, std::numeric_limits<std::int32_t>::min(), classes);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 // Softmax and cross-entropy in one: the probabilities of [tokens, V] logits, the largest array of a translation model,
 // are never stored. T is float or double.
@@ -21,12 +22,18 @@ namespace headshare::kernels {
 template <class T>
 void cross_entropy(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing, T* loss,
                    T* nll, T* log_sum_exp);
+template <class T>
+void cross_entropy(Cuda, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing, T* loss,
+                   T* nll, T* log_sum_exp);
 
 // d_logits_v = d_loss (p_v - (1 - smoothing) [v == target] - smoothing / V); rows of padding get 0, whatever they hold.
 // d_logits may be logits: the gradient then takes the place of what is no longer needed.
 //                        logits, d_logits: [rows, classes]; targets, log_sum_exp, d_loss: [rows]
 template <class T>
 void cross_entropy_backward(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing,
+                            const T* log_sum_exp, const T* d_loss, T* d_logits);
+template <class T>
+void cross_entropy_backward(Cuda, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing,
                             const T* log_sum_exp, const T* d_loss, T* d_logits);
 
 }  // namespace headshare::kernels

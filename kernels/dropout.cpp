@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
-#include "core/error.h"
 #include "core/random.h"
+#include "kernels/dropout_rule.h"
 #include "kernels/parallel.h"
 #include "kernels/vector.h"
 
@@ -53,10 +52,7 @@ std::array<std::uint16_t, block> random_numbers(std::uint64_t first_counter, con
 
 template <class T>
 void dropout(Cpu, Size n, const DropoutMask& mask, const T* x, T* y) {
-  if (!(mask.probability >= 0 && mask.probability <= 1))
-    fail("dropout: probability ", mask.probability, " is not within 0 .. 1");
-  const auto threshold = static_cast<std::int32_t>(std::lround(65536 * mask.probability));
-  const T scale = static_cast<T>(1 / (1 - mask.probability));
+  const DropoutRule<T> rule = dropout_rule<T>(mask);
   parallel_rows((n + block - 1) / block, 2 * block, [&](Size b) {
     const std::array<std::uint16_t, block> numbers = random_numbers(static_cast<std::uint64_t>(b * block / 8), mask);
     const T* from = x + b * block;
@@ -64,8 +60,8 @@ void dropout(Cpu, Size n, const DropoutMask& mask, const T* x, T* y) {
     const Size count = std::min(block, n - b * block);
 #pragma omp simd
     for (Size i = 0; i < count; ++i) {
-      const T scaled = from[i] * scale;  // computed in any case, so that no branch stands in the loop
-      to[i] = numbers[i] >= threshold ? scaled : T(0);
+      const T scaled = from[i] * rule.scale;  // computed in any case, so that no branch stands in the loop
+      to[i] = numbers[i] >= rule.threshold ? scaled : T(0);
     }
   });
 }

@@ -4,6 +4,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 namespace headshare::kernels {
 
@@ -24,5 +25,7 @@ struct DropoutMask {
 // Throws Error when the probability is not within 0 .. 1.
 template <class T>
 void dropout(Cpu, Size n, const DropoutMask& mask, const T* x, T* y);
+template <class T>
+void dropout(Cuda, Size n, const DropoutMask& mask, const T* x, T* y);
 
 }  // namespace headshare::kernels

@@ -2,8 +2,8 @@
 
 #include "kernels/gelu.h"
 #include "kernels/parallel.h"
+#include "kernels/pieces.h"
 #include "kernels/rows.h"
-#include "kernels/strided.h"
 #include "kernels/vector.h"
 
 namespace headshare::kernels {
@@ -118,64 +118,8 @@ void affine(Cpu, Size n, const T* x, T scale, T shift, T* y) {
   });
 }
 
-// ---- Instances: every function of elementwise_functions.h, in both precisions ---------------------------------------
-
-template void map<Negate>(Cpu, Size, const float*, float*);
-template void map<Negate>(Cpu, Size, const double*, double*);
-template void map<Exp>(Cpu, Size, const float*, float*);
-template void map<Exp>(Cpu, Size, const double*, double*);
-template void map<Log>(Cpu, Size, const float*, float*);
-template void map<Log>(Cpu, Size, const double*, double*);
-template void map<Sqrt>(Cpu, Size, const float*, float*);
-template void map<Sqrt>(Cpu, Size, const double*, double*);
-template void map<Square>(Cpu, Size, const float*, float*);
-template void map<Square>(Cpu, Size, const double*, double*);
-template void map<Reciprocal>(Cpu, Size, const float*, float*);
-template void map<Reciprocal>(Cpu, Size, const double*, double*);
-template void map<Tanh>(Cpu, Size, const float*, float*);
-template void map<Tanh>(Cpu, Size, const double*, double*);
-template void map<Sigmoid>(Cpu, Size, const float*, float*);
-template void map<Sigmoid>(Cpu, Size, const double*, double*);
-template void map<Relu>(Cpu, Size, const float*, float*);
-template void map<Relu>(Cpu, Size, const double*, double*);
-template void map<Gelu>(Cpu, Size, const float*, float*);
-template void map<Gelu>(Cpu, Size, const double*, double*);
-
-template void map<Add>(Cpu, Size, const float*, const float*, float*);
-template void map<Add>(Cpu, Size, const double*, const double*, double*);
-template void map<Subtract>(Cpu, Size, const float*, const float*, float*);
-template void map<Subtract>(Cpu, Size, const double*, const double*, double*);
-template void map<Multiply>(Cpu, Size, const float*, const float*, float*);
-template void map<Multiply>(Cpu, Size, const double*, const double*, double*);
-template void map<Divide>(Cpu, Size, const float*, const float*, float*);
-template void map<Divide>(Cpu, Size, const double*, const double*, double*);
-template void map<ReluBackward>(Cpu, Size, const float*, const float*, float*);
-template void map<ReluBackward>(Cpu, Size, const double*, const double*, double*);
-template void map<GeluBackward>(Cpu, Size, const float*, const float*, float*);
-template void map<GeluBackward>(Cpu, Size, const double*, const double*, double*);
-template void map<TanhBackward>(Cpu, Size, const float*, const float*, float*);
-template void map<TanhBackward>(Cpu, Size, const double*, const double*, double*);
-template void map<SigmoidBackward>(Cpu, Size, const float*, const float*, float*);
-template void map<SigmoidBackward>(Cpu, Size, const double*, const double*, double*);
-
-template void map<Add>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<Add>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<Subtract>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<Subtract>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<Multiply>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<Multiply>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<Divide>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<Divide>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<ReluBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<ReluBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<GeluBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<GeluBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<TanhBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<TanhBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-template void map<SigmoidBackward>(Cpu, const BroadcastSizes&, const float*, const float*, float*);
-template void map<SigmoidBackward>(Cpu, const BroadcastSizes&, const double*, const double*, double*);
-
-template void affine(Cpu, Size, const float*, float, float, float*);
-template void affine(Cpu, Size, const double*, double, double, double*);
+using Here = Cpu;
 
 }  // namespace headshare::kernels
+
+#include "kernels/elementwise_instances.h"

@@ -9,13 +9,15 @@
 namespace headshare::kernels {
 
 template <class T>
-void embedding(Cpu, Size tokens_count, Size width, const std::int32_t* tokens, const T* table, T scale,
-               const T* positions, Size length, Size first_position, T* y) {
+void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table, T scale,
+               const T* positions, Size length, const std::int32_t* first_position, T* y) {
+  check_indices(Cpu{}, "embedding", "token", tokens_count, tokens, 0, vocabulary);
+  const Size first = first_position == nullptr ? 0 : *first_position;
   parallel_rows(tokens_count, width, [&](Size i) {
     const T* from = table + Size{tokens[i]} * width;
     T* to = y + i * width;
     if (positions) {
-      const T* position = positions + (first_position + i % length) * width;
+      const T* position = positions + (first + i % length) * width;
 #pragma omp simd
       for (Size c = 0; c < width; ++c) to[c] = scale * from[c] + position[c];
     } else {
@@ -28,7 +30,7 @@ void embedding(Cpu, Size tokens_count, Size width, const std::int32_t* tokens, c
 template <class T>
 void embedding_backward(Cpu cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, T scale,
                         const T* dy, T* d_table) {
-  check_indices("embedding_backward", "token", tokens_count, tokens, 0, vocabulary);
+  check_indices(Cpu{}, "embedding_backward", "token", tokens_count, tokens, 0, vocabulary);
   fill(cpu, vocabulary * width, T(0), d_table);
   // Threads share the columns, not the tokens: two tokens may be the same row of the table.
   constexpr Size block = 64;
@@ -43,9 +45,10 @@ void embedding_backward(Cpu cpu, Size tokens_count, Size width, Size vocabulary,
   });
 }
 
-template void embedding(Cpu, Size, Size, const std::int32_t*, const float*, float, const float*, Size, Size, float*);
-template void embedding(Cpu, Size, Size, const std::int32_t*, const double*, double, const double*, Size, Size,
-                        double*);
+template void embedding(Cpu, Size, Size, Size, const std::int32_t*, const float*, float, const float*, Size,
+                        const std::int32_t*, float*);
+template void embedding(Cpu, Size, Size, Size, const std::int32_t*, const double*, double, const double*, Size,
+                        const std::int32_t*, double*);
 template void embedding_backward(Cpu, Size, Size, Size, const std::int32_t*, float, const float*, float*);
 template void embedding_backward(Cpu, Size, Size, Size, const std::int32_t*, double, const double*, double*);
 

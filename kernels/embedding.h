@@ -4,6 +4,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 // Rows of a table looked up by token, with the Transformer's scale and position vectors added on the way (Vaswani et
 // al. 2017, 3.4 and 3.5). T is float or double.
@@ -13,11 +14,15 @@ namespace headshare::kernels {
 //             tokens: [tokens_count], sentences of `length` tokens one after the other
 //             table: [vocabulary, width]; positions: [at least first_position + length, width], null: none
 //             y: [tokens_count, width]
-// first_position is above 0 while decoding: the tokens before it are already in the cache.
-// Each token lies in 0 .. vocabulary - 1; only the caller knows the vocabulary, so only the caller can check.
+// *first_position is above 0 while decoding: the tokens before it are already in the cache. It is a number in the device's
+// memory, so that a recorded step (launch_graph.h) can be repeated at the next position; null: 0.
+// Throws Error when a token is outside the vocabulary; on a GPU later (indices.h), and that row of y is not written.
 template <class T>
-void embedding(Cpu, Size tokens_count, Size width, const std::int32_t* tokens, const T* table, T scale,
-               const T* positions, Size length, Size first_position, T* y);
+void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table, T scale,
+               const T* positions, Size length, const std::int32_t* first_position, T* y);
+template <class T>
+void embedding(Cuda, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table,
+               T scale, const T* positions, Size length, const std::int32_t* first_position, T* y);
 
 // d_table[v, :] = scale * sum of dy[i, :] over the i with tokens[i] == v; all of d_table is written, zeros where a
 // token does not occur. Sums run in the order of i, for any number of threads.
@@ -25,6 +30,9 @@ void embedding(Cpu, Size tokens_count, Size width, const std::int32_t* tokens, c
 //             tokens: [tokens_count]; dy: [tokens_count, width]; d_table: [vocabulary, width]
 template <class T>
 void embedding_backward(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, T scale,
+                        const T* dy, T* d_table);
+template <class T>
+void embedding_backward(Cuda, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, T scale,
                         const T* dy, T* d_table);
 
 }  // namespace headshare::kernels

@@ -2,6 +2,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 // Layer normalization (Ba, Kiros, Hinton 2016) over the rows of x: [rows, n], n >= 1, with the residual sum before it
 // fused in: a Transformer sublayer ends in norm(x + residual), and the sum need not travel to memory and back. T is
@@ -19,6 +20,9 @@ namespace headshare::kernels {
 template <class T>
 void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* gain, const T* bias, T epsilon, T* sum,
                 T* y, T* mean, T* reciprocal_deviation);
+template <class T>
+void layer_norm(Cuda, Size rows, Size n, const T* x, const T* residual, const T* gain, const T* bias, T epsilon, T* sum,
+                T* y, T* mean, T* reciprocal_deviation);
 
 // With normalized_i = (x_i - mean) reciprocal_deviation and g_i = gain_i dy_i, for every row
 //   dx_i = reciprocal_deviation (g_i - sum_j g_j / n - normalized_i sum_j g_j normalized_j / n)
@@ -29,6 +33,9 @@ void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* 
 // All outputs are written, not added to. dx may be dy or x. The bits do not depend on the number of threads.
 template <class T>
 void layer_norm_backward(Cpu, Size rows, Size n, const T* dy, const T* x, const T* gain, const T* mean,
+                         const T* reciprocal_deviation, T* dx, T* d_gain, T* d_bias);
+template <class T>
+void layer_norm_backward(Cuda, Size rows, Size n, const T* dy, const T* x, const T* gain, const T* mean,
                          const T* reciprocal_deviation, T* dx, T* d_gain, T* d_bias);
 
 }  // namespace headshare::kernels

@@ -2,6 +2,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 namespace headshare::kernels {
 
@@ -39,6 +40,9 @@ struct MatmulSizes {
 template <class T>
 void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
             const Epilogue<T>& epilogue);
+template <class T>
+void matmul(Cuda, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
+            const Epilogue<T>& epilogue);
 
 // The same with a matrix B that was packed before: weights that many products use, as in decoding. Packing copies B
 // into the order in which the product reads it; how many elements that takes, packed_size says.
@@ -48,10 +52,15 @@ Size packed_size(Size k, Size n);
 template <class T>
 void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed);
 template <class T>
+void pack_matrix(Cuda, Size k, Size n, const MatrixView<T>& b, T* packed);
+template <class T>
 void matmul_packed(Cpu, Size m, Size n, Size k, const MatrixView<T>& a, const T* packed_b, T* c,
                    const Epilogue<T>& epilogue);
+template <class T>
+void matmul_packed(Cuda, Size m, Size n, Size k, const MatrixView<T>& a, const T* packed_b, T* c,
+                   const Epilogue<T>& epilogue);
 
-// The specification of matmul: three plain loops. Tests compare the two.
+// The specification of matmul: three plain loops. Tests compare the two. (matmul_ladder.h has the same for CUDA.)
 template <class T>
 void matmul_plain(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
                   const Epilogue<T>& epilogue);

@@ -4,7 +4,7 @@
 #include <array>
 #include <vector>
 
-#include "core/error.h"
+#include "kernels/largest.h"
 #include "kernels/parallel.h"
 #include "kernels/rows.h"
 
@@ -14,12 +14,6 @@ namespace {
 
 constexpr Size column_block =
     1024;  // columns reduced at a time when inner > 1: their results stay in the nearest cache
-
-// True where `candidate` takes the place of `best`: NaN counts as the largest number.
-template <class T>
-bool exceeds(T candidate, T best) {
-  return candidate > best || (candidate != candidate && best == best);
-}
 
 // The position of the first element equal to `value`, which is in the row.
 template <class T>
@@ -39,10 +33,6 @@ std::int32_t find(Size n, const T* x, T value) {
   }
   while (x[i] != value) ++i;
   return static_cast<std::int32_t>(i);
-}
-
-void check_not_empty(const char* who, Size results, Size n) {
-  if (n < 1 && results > 0) fail(who, ": the largest of 0 elements does not exist; needed at least 1 element");
 }
 
 template <class T>
@@ -144,6 +134,11 @@ double sum_of_squares(Cpu, Size n, const T* x) {
   return total;
 }
 
+template <class T>
+void add_sum_of_squares(Cpu cpu, Size n, const T* x, double* total) {
+  *total += sum_of_squares(cpu, n, x);
+}
+
 template void sum(Cpu, Size, Size, Size, const float*, float*);
 template void sum(Cpu, Size, Size, Size, const double*, double*);
 template void max(Cpu, Size, Size, Size, const float*, float*, std::int32_t*);
@@ -154,5 +149,7 @@ template void argmax(Cpu, Size, Size, const float*, std::int32_t*);
 template void argmax(Cpu, Size, Size, const double*, std::int32_t*);
 template double sum_of_squares(Cpu, Size, const float*);
 template double sum_of_squares(Cpu, Size, const double*);
+template void add_sum_of_squares(Cpu, Size, const float*, double*);
+template void add_sum_of_squares(Cpu, Size, const double*, double*);
 
 }  // namespace headshare::kernels

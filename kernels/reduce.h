@@ -4,6 +4,7 @@
 
 #include "core/size.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda.h"
 
 // Reductions over the middle one of three dimensions; every reduction over one dimension of a contiguous tensor has
 // this form. T is float or double. Long sums are cut into blocks of a fixed size that are added in order, so the bits
@@ -14,6 +15,8 @@ namespace headshare::kernels {
 // Its backward repeats dy along k: copy_strided with stride 0.
 template <class T>
 void sum(Cpu, Size outer, Size n, Size inner, const T* x, T* y);
+template <class T>
+void sum(Cuda, Size outer, Size n, Size inner, const T* x, T* y);
 
 // y[o, i] = max_k x[o, k, i]; index[o, i] is the first k that has it (null: not wanted).
 // NaN counts as the largest number.
@@ -21,18 +24,34 @@ void sum(Cpu, Size outer, Size n, Size inner, const T* x, T* y);
 // Throws Error when n is 0 and a maximum is asked for: there is none.
 template <class T>
 void max(Cpu, Size outer, Size n, Size inner, const T* x, T* y, std::int32_t* index);
+template <class T>
+void max(Cuda, Size outer, Size n, Size inner, const T* x, T* y, std::int32_t* index);
 
 // dx[o, k, i] = k == index[o, i] ? dy[o, i] : 0.          dy, index: [outer, inner]; dx: [outer, n, inner], all written
 template <class T>
 void max_backward(Cpu, Size outer, Size n, Size inner, const std::int32_t* index, const T* dy, T* dx);
+template <class T>
+void max_backward(Cuda, Size outer, Size n, Size inner, const std::int32_t* index, const T* dy, T* dx);
 
 // index[r] is the position of the first maximum of row r. NaN counts as the largest number. Throws Error when n is 0.
 //                                                          x: [rows, n]; index: [rows]
 template <class T>
 void argmax(Cpu, Size rows, Size n, const T* x, std::int32_t* index);
+template <class T>
+void argmax(Cuda, Size rows, Size n, const T* x, std::int32_t* index);
 
-// sum_i x[i]^2 in double, for the norm of all gradients. NaN and infinity in x give NaN or infinity.     x: [n]
+// sum_i x[i]^2 in double, as a number for the host: this waits for the device. NaN and infinity in x give NaN or
+// infinity.                                                                                               x: [n]
 template <class T>
 double sum_of_squares(Cpu, Size n, const T* x);
+template <class T>
+double sum_of_squares(Cuda, Size n, const T* x);
+
+// *total += sum_i x[i]^2, in double. total is in the device's memory: of many arrays, such as the gradients of all
+// parameters, this adds up the squares without waiting for the device after each.                        x: [n]
+template <class T>
+void add_sum_of_squares(Cpu, Size n, const T* x, double* total);
+template <class T>
+void add_sum_of_squares(Cuda, Size n, const T* x, double* total);
 
 }  // namespace headshare::kernels

@@ -22,14 +22,14 @@ struct LoadedModel {
   Transformer model;
   Metadata metadata;
 };
-LoadedModel load_model(const std::filesystem::path& path, Device device = Device::cpu);
+LoadedModel load_model(const std::filesystem::path& path, Device device = default_device());
 
 // All that a run needs to go on, in one file, so that no crash can leave half of it: weights, both moments of every
 // parameter, the recipe, the state, and `extra`.
 void save_training(const std::filesystem::path& path, const Trainer& trainer, const Metadata& extra = {});
 
 // The weights in such a file, and its metadata; see transformer_config, recipe and training_state for what that holds.
-LoadedModel load_training_model(const std::filesystem::path& path, Device device = Device::cpu);
+LoadedModel load_training_model(const std::filesystem::path& path, Device device = default_device());
 // Puts moments and state into a trainer whose model has the same parameters.
 void load_training_state(const std::filesystem::path& path, Trainer& trainer);
 

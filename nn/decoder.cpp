@@ -3,8 +3,10 @@
 #include <cmath>
 
 #include "tensor/attention.h"
+#include "tensor/elementwise.h"
 #include "tensor/embedding.h"
 #include "tensor/layer_norm.h"
+#include "tensor/profile.h"
 
 namespace headshare {
 namespace {
@@ -60,9 +62,11 @@ void DecoderState::select(std::span<const std::int32_t> rows) {
     layer.self.select(rows);
     if (!all_in_place) layer.cross.select(kept);
   }
-  if (!all_in_place)
-    source_lengths =
-        gather_rows(source_lengths, from_values(kept, {static_cast<Size>(kept.size())}, source_lengths.device()));
+  if (all_in_place) return;
+  source_lengths =
+      gather_rows(source_lengths, from_values(kept, {static_cast<Size>(kept.size())}, source_lengths.device()));
+  step.forget();  // it knows the memory and the number of the old rows
+  warmed_up = false;
 }
 
 // ---- Preparation ----------------------------------------------------------------------------------------------------
@@ -114,33 +118,59 @@ DecoderState Decoder::start(const Variable& memory, const Tensor& source_lengths
     caches.cross.append(layer.cross.keys_values(memory));
     state.layers.push_back(std::move(caches));
   }
-  state.workspace = workspace_for(rows);
   return state;
 }
 
-std::vector<Tensor> Decoder::workspace_for(Size rows) const {
+// Memory for the state's rows, unless it is there from before.
+void Decoder::prepare(DecoderState& state) const {
   const TransformerConfig& config = model_.config();
+  const Size rows = state.rows();
+  const TensorOptions integers{ElementType::int32, model_.options().device};
+  if (!state.counts.defined() || state.counts.extent(0) != 1 + rows) {
+    state.tokens = Tensor({rows}, integers);
+    state.ones = full({1 + rows}, 1, integers);
+    state.counts = full({1 + rows}, static_cast<double>(state.length + 1), integers);
+    state.counts.set({0}, static_cast<double>(state.length));
+  }
+  if (!state.workspace.empty() && state.workspace[residual_work].count() >= rows * config.d_model) return;
   Size joint = 0;
   for (const Layer& layer : layers_) joint = std::max(joint, layer.self_joint.weight.n);
-  std::vector<Tensor> workspace;
+  state.workspace.clear();
   for (std::size_t work = 0; work < works; ++work) {
     const Size width = work == joint_work    ? joint
                        : work == hidden_work ? config.d_ff
                        : work == logits_work ? config.vocabulary
                                              : config.d_model;
-    workspace.push_back(Tensor({rows * width}, model_.options()));
+    state.workspace.push_back(Tensor({rows * width}, model_.options()));
   }
-  return workspace;
 }
 
 // ---- A step ---------------------------------------------------------------------------------------------------------
 
 Tensor Decoder::step(const Tensor& tokens, DecoderState& state) const {
+  const Size rows = state.rows();
+  if (tokens.count() != rows) fail("decoder: ", tokens.count(), " tokens for ", rows, " rows");
+  prepare(state);
+  for (DecoderState::Layer& layer : state.layers) layer.self.advance(1);
+  state.tokens.copy_from(tokens);
+  // A small model's step is dozens of short kernels: on a GPU starting them one by one takes longer than running them.
+  if (model_.options().device == Device::cpu || !state.warmed_up || profiling()) {
+    queue_step(state);
+  } else {
+    if (!state.step.recorded()) state.step.record(kernels::cuda(), [&] { queue_step(state); });
+    state.step.repeat(kernels::cuda());
+  }
+  state.warmed_up = true;
+  ++state.length;
+  return beginning(state.workspace[logits_work], rows, model_.config().vocabulary);
+}
+
+// The device's part: the same calls with the same addresses in every step.
+void Decoder::queue_step(const DecoderState& state) const {
   const TransformerConfig& config = model_.config();
   const Size rows = state.rows(), C = config.d_model;
   const bool pre = config.norm == NormPlacement::pre;
-  if (tokens.count() != rows) fail("decoder: ", tokens.count(), " tokens for ", rows, " rows");
-  if (state.workspace[residual_work].count() < rows * C) state.workspace = workspace_for(rows);  // select added rows
+  const Tensor position = state.counts.slice(0, 0, 1), visible = state.counts.slice(0, 1, 1 + rows);
   const auto work = [&](Work which, Size width) { return beginning(state.workspace[which], rows, width); };
   const Tensor x = work(residual_work, C), heads = work(heads_work, C), branch = work(branch_work, C);
   const Tensor input = pre ? work(input_work, C) : x;  // of the next sublayer
@@ -156,20 +186,21 @@ Tensor Decoder::step(const Tensor& tokens, DecoderState& state) const {
     ++norm;
   };
 
-  embedding_into(tokens.reshape({rows, 1}), model_.embedding_table(), std::sqrt(static_cast<double>(C)),
-                 model_.positions(), state.length, x);
+  embedding_into(state.tokens.reshape({rows, 1}), model_.embedding_table(), std::sqrt(static_cast<double>(C)),
+                 model_.positions(), position, x);
   if (pre) normalize(x, {});
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const DecoderLayer& parameters = model_.decoder()[i];
-    DecoderState::Layer& caches = state.layers[i];
+    const DecoderState::Layer& caches = state.layers[i];
     const Size D = parameters.self.head_size(), H = parameters.self.mode.heads, G = parameters.self.mode.kv_heads;
 
     const Tensor joint = work(joint_work, C + 2 * G * D);
     apply(layer.self_joint, input, joint);
-    caches.self.append({Variable(heads_of(joint, C, G, D, 1)), Variable(heads_of(joint, C + G * D, G, D, 1))});
-    const KeysValues self = caches.self.keys_values();
-    attention_into(heads_of(joint, 0, H, D, 1), self.key.value(), self.value.value(), {}, heads_of(heads, 0, H, D, 1));
+    caches.self.write({Variable(heads_of(joint, C, G, D, 1)), Variable(heads_of(joint, C + G * D, G, D, 1))}, position);
+    const KeysValues self = caches.self.all_positions();
+    attention_into(heads_of(joint, 0, H, D, 1), self.key.value(), self.value.value(), {visible, any_order},
+                   heads_of(heads, 0, H, D, 1));
     apply(layer.self_output, heads, branch);
     normalize(branch, x);
 
@@ -187,10 +218,8 @@ Tensor Decoder::step(const Tensor& tokens, DecoderState& state) const {
     apply(layer.outer, hidden, branch);
     normalize(branch, x);
   }
-  ++state.length;
-  const Tensor logits = work(logits_work, config.vocabulary);
-  linear_into(input, output_, {}, Activation::none, logits);
-  return logits;
+  linear_into(input, output_, {}, Activation::none, work(logits_work, config.vocabulary));
+  accumulate(state.ones, state.counts);
 }
 
 }  // namespace headshare

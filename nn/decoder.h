@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/launch_graph.h"
 #include "nn/key_value_cache.h"
 #include "nn/transformer.h"
 
@@ -28,6 +29,13 @@ struct DecoderState {
   Size beam = 1;
   Size length = 0;                // target positions decoded so far
   std::vector<Tensor> workspace;  // what a step writes on the way, for at least as many rows; used again by the next
+
+  // What changes from step to step lies on the device, so that a step can be recorded once and repeated.
+  Tensor tokens;              // int32 [rows]
+  Tensor counts;              // int32 [1 + rows]: the position of the next token, then how many positions each row sees
+  Tensor ones;                // int32 [1 + rows], what each step adds to counts
+  kernels::LaunchGraph step;  // recorded on Device::cuda in the second step with the same rows
+  bool warmed_up = false;     // there was a first one
 
   Size sentences() const { return source_lengths.extent(0); }
   Size rows() const { return sentences() * beam; }
@@ -70,7 +78,8 @@ class Decoder {
     PackedLinear outer;
   };
   PackedLinear joined(const std::vector<const Linear*>& linears);
-  std::vector<Tensor> workspace_for(Size rows) const;
+  void prepare(DecoderState& state) const;
+  void queue_step(const DecoderState& state) const;
 
   const Transformer& model_;
   std::vector<Layer> layers_;

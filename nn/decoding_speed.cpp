@@ -28,6 +28,7 @@ DecodingSpeed measure_decoding(const Decoder& decoder, const DecodingMeasurement
     speed.cache_bytes = run.cache_bytes();
     const double time = seconds_of([&] {
       for (Size step = 0; step < measurement.target_length; ++step) run.step();
+      wait_for(decoder.model().options().device);
     });
     if (repetition >= 0) seconds.push_back(time);
   }

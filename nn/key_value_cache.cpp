@@ -53,18 +53,35 @@ KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head
 Size KeyValueCache::bytes() const { return key_.defined() ? 2 * batch_ * (key_.bytes() / key_.extent(0)) : 0; }
 
 void KeyValueCache::append(const KeysValues& next) {
-  const Size end = length_ + next.key.extent(1);
-  if (end > key_.extent(2)) fail("key/value cache: position ", end - 1, " does not fit into ", key_.extent(2));
-  copy_heads(next.key.value(), key_.slice(0, 0, batch_).slice(2, length_, end).transpose(1, 2));
-  copy_heads(next.value.value(), value_.slice(0, 0, batch_).slice(2, length_, end).transpose(1, 2));
+  const Size end = end_after(next.key.extent(1));
+  copy_heads(next.key.value(), held(key_, length_, end));
+  copy_heads(next.value.value(), held(value_, length_, end));
   length_ = end;
 }
 
+void KeyValueCache::write(const KeysValues& next, const Tensor& position) const {
+  copy_heads(next.key.value(), held(key_, 0, key_.extent(2)), position);
+  copy_heads(next.value.value(), held(value_, 0, key_.extent(2)), position);
+}
+
+void KeyValueCache::advance(Size positions) { length_ = end_after(positions); }
+
+Size KeyValueCache::end_after(Size positions) const {
+  const Size end = length_ + positions;
+  if (end > key_.extent(2)) fail("key/value cache: position ", end - 1, " does not fit into ", key_.extent(2));
+  return end;
+}
+
+Tensor KeyValueCache::held(const Tensor& x, Size begin, Size end) const {
+  return x.slice(0, 0, batch_).slice(2, begin, end).transpose(1, 2);
+}
+
 KeysValues KeyValueCache::keys_values() const {
-  const auto held = [this](const Tensor& x) {
-    return Variable(x.slice(0, 0, batch_).slice(2, 0, length_).transpose(1, 2));
-  };
-  return {held(key_), held(value_)};
+  return {Variable(held(key_, 0, length_)), Variable(held(value_, 0, length_))};
+}
+
+KeysValues KeyValueCache::all_positions() const {
+  return {Variable(held(key_, 0, key_.extent(2))), Variable(held(value_, 0, key_.extent(2)))};
 }
 
 void KeyValueCache::select(std::span<const std::int32_t> sentences) {

@@ -22,12 +22,20 @@ class KeyValueCache {
 
   KeysValues keys_values() const;  // all positions so far, as views                        [B, length, G, D]
 
+  // The same in two halves, for a step that is recorded and repeated: `write` is the device's part, which finds the
+  // position in its own memory (one int32), and `advance` the host's, which fails when there is no room.
+  void write(const KeysValues& next, const Tensor& position) const;
+  void advance(Size positions);
+  KeysValues all_positions() const;  // also those not written yet                          [B, capacity, G, D]
+
   // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered. A
   // sentence that keeps its place is not touched, and of one that moves, only the positions held.
   void select(std::span<const std::int32_t> sentences);
 
  private:
-  void grow(Size batch);  // room for more sentences
+  Size end_after(Size positions) const;                      // the length with so many more, if they fit
+  Tensor held(const Tensor& x, Size begin, Size end) const;  // positions begin .. end - 1   [B, end - begin, G, D]
+  void grow(Size batch);                                     // room for more sentences
 
   Tensor key_;  // one row more than sentences: select moves in circles through it
   Tensor value_;

@@ -33,15 +33,19 @@ class Adam {
     });
   }
 
-  // One update from the gradients times gradient_scale, then clears them. A parameter without a gradient stays. `step`
-  // counts from 1.
+  // One update from the gradients times gradient_scale (one float64 on their device; NaN: no update), then clears them. A
+  // parameter without a gradient stays. `step` counts from 1.
+  void step(Size step, double learning_rate, const Tensor& gradient_scale);
   void step(Size step, double learning_rate, double gradient_scale);
 
-  double gradient_norm() const;  // over all parameters together
+  Tensor squared_gradient_norm() const;  // over all parameters together: one float64 on their device
+  double gradient_norm() const;          // waits for the device
   void clear_gradients() const;
   const std::vector<Slot>& slots() const { return slots_; }
 
  private:
+  Device device() const;
+
   AdamOptions options_;
   std::vector<Slot> slots_;
 };

@@ -147,19 +147,34 @@ double run_training(Trainer& trainer, const EncodedCorpus& valid, const Tokenize
   Size unsaved = 1;
   double seconds_logged = state.seconds;
   std::string valid_text;
-  while (!runner.finished()) {
+  StepReport report{};
+  constexpr Size gpu_report_every = 16;
+  const bool on_processor = trainer.model().options().device == Device::cpu;
+  const auto timed = [&state](const auto& work) {
     const auto start = std::chrono::steady_clock::now();
-    const StepReport report = trainer.step();
+    work();
     state.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  const auto take_report = [&] {
+    timed([&] { report = trainer.report(); });
     loss_sum += report.loss * static_cast<double>(report.target_tokens);
     nll_sum += report.nll * static_cast<double>(report.target_tokens);
+  };
+  while (!runner.finished()) {
+    timed([&] { trainer.update(); });
     unsaved = 1;
+    const bool scheduled = state.step % options.validate_every == 0 || state.step >= trainer.recipe().steps;
+    const bool logged = scheduled || state.step % options.log_every == 0;
+    // Reading a number waits for the device: on a GPU now and then, on the processor, which is done already, always.
+    const bool due = logged || on_processor || state.step % gpu_report_every == 0;
+    if (due) take_report();
+    const bool stopping = runner.finished();
+    if (stopping && !due) take_report();
 
     // A run that is stopped early validates and saves too, but that must not count: resumed, it goes on as if it had
     // never stopped.
-    const bool scheduled = state.step % options.validate_every == 0 || state.step >= trainer.recipe().steps;
-    const bool validate = scheduled || runner.finished();
-    if (validate || state.step % options.log_every == 0) {
+    const bool validate = scheduled || stopping;
+    if (validate || logged) {
       const double tokens = static_cast<double>(state.target_tokens - tokens_logged);
       CsvValue valid_nll{};
       if (validate) {

@@ -59,6 +59,6 @@ struct LoadedRun {
   Tokenizer tokenizer;
   Metadata metadata;
 };
-LoadedRun load_run(const std::filesystem::path& path, Device device = Device::cpu);
+LoadedRun load_run(const std::filesystem::path& path, Device device = default_device());
 
 }  // namespace headshare

@@ -1,9 +1,12 @@
 #include "nn/training.h"
 
 #include <cmath>
+#include <utility>
 
 #include "core/numbers.h"
 #include "core/report/progress.h"
+#include "tensor/adam.h"
+#include "tensor/elementwise.h"
 
 namespace headshare {
 namespace {
@@ -113,33 +116,56 @@ BatchLoss batch_loss(const Transformer& model, const Batch& batch, double label_
   return {loss.loss, loss.nll};
 }
 
-StepReport Trainer::step() {
-  const Device device = model_.options().device;
+void Trainer::update() {
+  const TensorOptions scalar{ElementType::float64, model_.options().device};
+  const TrainingState before = state;
   Dropout dropout(model_.config().dropout, recipe_.seed, static_cast<std::uint64_t>(state.step));
-  double loss = 0, nll = 0;
+  const Tensor loss = zeros({}, scalar), nll = zeros({}, scalar);
   Size tokens = 0;
   for (Size i = 0; i < recipe_.accumulate; ++i) {
-    const Batch batch = make_batch(corpus_.pairs, next_batch(), device);
+    const Batch batch = make_batch(corpus_.pairs, next_batch(), scalar.device);
     const BatchLoss result = batch_loss(model_, batch, recipe_.label_smoothing, dropout);
     backward(result.loss);
-    loss += result.loss.value().item();
-    nll += result.nll;
+    accumulate(result.loss.value().to(ElementType::float64), loss);
+    accumulate(result.nll.to(ElementType::float64), nll);
     tokens += batch.target_tokens;
   }
-  // The gradients are those of the summed loss; the mean per token is a factor that Adam's pass applies.
-  const double per_token = 1.0 / static_cast<double>(tokens);
-  const double norm = optimizer_.gradient_norm() * per_token;
-  if (!std::isfinite(loss) || !std::isfinite(norm)) {
-    optimizer_.clear_gradients();
-    fail("train: the loss or its gradient is not a finite number at step ", state.step + 1,
-         "; lower the learning rate, lengthen the warm-up or clip the gradient");
-  }
-  const double clip = recipe_.clip > 0 && norm > recipe_.clip ? recipe_.clip / norm : 1.0;
+  if (unreported_.updates++ == 0) unreported_.before = before;
   ++state.step;
   state.target_tokens += tokens;
+
+  // The gradients are those of the summed loss; the mean per token is a factor that Adam's pass applies.
+  const double per_token = 1.0 / static_cast<double>(tokens);
   const double learning_rate = recipe_.schedule.learning_rate(state.step);
-  optimizer_.step(state.step, learning_rate, per_token * clip);
-  return {loss * per_token, nll * per_token, norm, learning_rate, tokens};
+  const Tensor squared_norm = optimizer_.squared_gradient_norm();
+  optimizer_.step(state.step, learning_rate, gradient_scale(per_token, recipe_.clip, loss, squared_norm));
+
+  if (unreported_.tokens > 0) {  // infinity and NaN stay in the sums
+    accumulate(unreported_.loss, loss);
+    accumulate(unreported_.nll, nll);
+    accumulate(affine(unreported_.squared_norm, 0, 0), squared_norm);
+  }
+  unreported_.loss = loss;
+  unreported_.nll = nll;
+  unreported_.squared_norm = squared_norm;
+  unreported_.tokens += tokens;
+  unreported_.tokens_of_last = tokens;
+  unreported_.learning_rate = learning_rate;
+}
+
+StepReport Trainer::report() {
+  const auto done = std::exchange(unreported_, {});
+  if (done.tokens == 0) fail("train: no update since the last report");
+  const double loss = done.loss.item(), norm = std::sqrt(done.squared_norm.item());
+  if (!std::isfinite(loss) || !std::isfinite(norm)) {
+    const Size last = std::exchange(state, done.before).step;
+    fail("train: the loss or its gradient is not a finite number ",
+         done.updates == 1 ? text("at step ", last) : text("between steps ", done.before.step + 1, " and ", last),
+         "; lower the learning rate, lengthen the warm-up or clip the gradient");
+  }
+  const double tokens = static_cast<double>(done.tokens);
+  return {loss / tokens, done.nll.item() / tokens, norm / static_cast<double>(done.tokens_of_last), done.learning_rate,
+          done.tokens};
 }
 
 double validation_nll(const Transformer& model, const EncodedCorpus& corpus, Size tokens_per_batch) {
@@ -150,7 +176,7 @@ double validation_nll(const Transformer& model, const EncodedCorpus& corpus, Siz
   Size tokens = 0;
   for (const std::vector<Size>& members : plan_in_order(corpus, tokens_per_batch)) {
     const Batch batch = make_batch(corpus.pairs, members, model.options().device);
-    nll += batch_loss(model, batch, 0, dropout).nll;
+    nll += batch_loss(model, batch, 0, dropout).nll.item();
     tokens += batch.target_tokens;
   }
   return nll / static_cast<double>(tokens);

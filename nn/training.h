@@ -39,10 +39,11 @@ struct TrainingState {
 std::map<std::string, std::string> to_metadata(const TrainingState& state);
 TrainingState training_state(const std::map<std::string, std::string>& metadata);
 
+// What happened since the last report: in one update, or in several.
 struct StepReport {
   double loss;           // label-smoothed, mean per target token
   double nll;            // unsmoothed, mean per target token
-  double gradient_norm;  // before clipping
+  double gradient_norm;  // of the last update, before clipping
   double learning_rate;
   Size target_tokens;
 };
@@ -54,9 +55,16 @@ class Trainer {
   // Fails when the corpus is empty.
   Trainer(const Transformer& model, const EncodedCorpus& corpus, const Recipe& recipe);
 
-  // One update: forward, backward, clipping, Adam. Fails, before it changes a weight, when loss or gradient are not
-  // finite.
-  StepReport step();
+  // One update: forward, backward, clipping, Adam. Queues the work and waits for nothing, so that a GPU is never idle
+  // between updates. Where loss or gradient are not finite no weight changes, and the next report fails.
+  void update();
+  // Waits for the device. Fails when an update since the last report met a loss or gradient that is not finite; `state`
+  // is then what it was before the first of them.
+  StepReport report();
+  StepReport step() {
+    update();
+    return report();
+  }
 
   const Recipe& recipe() const { return recipe_; }
   const Transformer& model() const { return model_; }
@@ -70,6 +78,14 @@ class Trainer {
   const EncodedCorpus& corpus_;
   Recipe recipe_;
   Adam optimizer_;
+  struct {
+    Tensor loss, nll;  // sums, float64
+    Tensor
+        squared_norm;  // of the last update's gradients, before the mean over its tokens; of a failed one: not finite
+    Size updates = 0, tokens = 0, tokens_of_last = 0;
+    TrainingState before;  // the first of them
+    double learning_rate = 0;
+  } unreported_;
   Size planned_epoch_ = -1;
   std::vector<std::vector<Size>> plan_;
 };
@@ -77,7 +93,7 @@ class Trainer {
 // Forward pass and loss of one batch: the sum over its target tokens.
 struct BatchLoss {
   Variable loss;  // smoothed, rank 0
-  double nll;     // unsmoothed
+  Tensor nll;     // unsmoothed, rank 0
 };
 BatchLoss batch_loss(const Transformer& model, const Batch& batch, double label_smoothing, Dropout& dropout);
 

@@ -17,9 +17,10 @@ kernels::AttentionSizes sizes_of(const Tensor& query, const Tensor& key) {
   return sizes;
 }
 
-kernels::AttentionMask kernel_mask(const Mask& mask, const kernels::AttentionSizes& sizes) {
+kernels::AttentionMask kernel_mask(const Mask& mask, const kernels::AttentionSizes& sizes, Device device) {
   if (!mask.source_lengths.defined()) return {nullptr, mask.order};
   check_shape("attention", "source_lengths", mask.source_lengths, {sizes.batch});
+  check_device("attention", "source_lengths", mask.source_lengths, device);
   return {mask.source_lengths.data<std::int32_t>(), mask.order};
 }
 
@@ -47,8 +48,8 @@ void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, co
     using T = decltype(zero);
     const auto run = [&](auto stored) {
       using Stored = decltype(stored);
-      kernels::attention<T, Stored>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const Stored>(k),
-                                    view<const Stored>(v), view<T>(output),
+      kernels::attention<T, Stored>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
+                                    view<const Stored>(k), view<const Stored>(v), view<T>(output),
                                     log_sum_exp.defined() ? log_sum_exp.data<T>() : nullptr);
     };
     if constexpr (std::is_same_v<T, float>)
@@ -84,10 +85,10 @@ AttentionGradients attention_backward(const Tensor& d_output, const Tensor& quer
   note_work(10 * products(sizes), 2 * (q.bytes() + k.bytes() + v.bytes() + gradient.bytes()));
   dispatch_floating("attention_backward", q, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::attention_backward<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k),
-                                   view<const T>(v), view<const T>(forward.output), forward.log_sum_exp.data<T>(),
-                                   view<const T>(gradient), view<T>(result.d_query), view<T>(result.d_key),
-                                   view<T>(result.d_value));
+    kernels::attention_backward<T>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
+                                   view<const T>(k), view<const T>(v), view<const T>(forward.output),
+                                   forward.log_sum_exp.data<T>(), view<const T>(gradient), view<T>(result.d_query),
+                                   view<T>(result.d_key), view<T>(result.d_value));
   });
   return result;
 }
@@ -98,8 +99,8 @@ Tensor attention_weights(const Tensor& query, const Tensor& key, const Mask& mas
   const Tensor weights({sizes.batch, sizes.heads, sizes.targets, sizes.sources}, query.options());
   dispatch_floating("attention_weights", q, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::attention_weights<T>(device, sizes, kernel_mask(mask, sizes), view<const T>(q), view<const T>(k),
-                                  weights.data<T>());
+    kernels::attention_weights<T>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
+                                  view<const T>(k), weights.data<T>());
   });
   return weights;
 }

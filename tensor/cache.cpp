@@ -1,11 +1,17 @@
 #include "tensor/cache.h"
 
+#include <algorithm>
+
 #include "tensor/dispatch.h"
 
 namespace headshare {
 
-void copy_heads(const Tensor& x, const Tensor& y) {
-  check_shape("copy_heads", "y", y, x.shape());
+void copy_heads(const Tensor& x, const Tensor& y) { copy_heads(x, y, {}); }
+
+void copy_heads(const Tensor& x, const Tensor& y, const Tensor& first_position) {
+  Shape wanted = x.shape();
+  if (first_position.defined()) wanted[1] = std::max(wanted[1], y.extent(1));
+  check_shape("copy_heads", "y", y, wanted);
   if (x.rank() != 4 || x.stride(-1) != 1 || y.stride(-1) != 1)
     fail("copy_heads: ", x.shape(), " is not [batch, positions, heads, D] with heads in one piece");
   note_work(0, x.bytes() + y.bytes());
@@ -15,7 +21,8 @@ void copy_heads(const Tensor& x, const Tensor& y) {
       using Stored = decltype(stored);
       kernels::copy_heads<T, Stored>(device, x.extent(0), x.extent(1), x.extent(2), x.extent(3),
                                      {x.strided_data<T>(), x.stride(0), x.stride(1), x.stride(2)},
-                                     {y.strided_data<Stored>(), y.stride(0), y.stride(1), y.stride(2)});
+                                     {y.strided_data<Stored>(), y.stride(0), y.stride(1), y.stride(2)},
+                                     first_position.defined() ? first_position.data<std::int32_t>() : nullptr);
     };
     if constexpr (std::is_same_v<T, float>)
       if (y.type() == ElementType::bfloat16) return copy(BFloat16{});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu.h"
+#include "kernels/device_memory.h"
 #include "tensor/profile.h"
 #include "tensor/tensor.h"
 
@@ -14,9 +15,11 @@ namespace headshare {
 //   });
 template <class Body>
 void dispatch_device(const char* who, const Tensor& x, const Body& body) {
-  if (x.device() != Device::cpu) fail(who, ": this build has no kernels for device ", name(x.device()), "; use cpu");
-  const OperationTimer timer(who);
-  body(kernels::Cpu{});
+  const OperationTimer timer(who, x.device());
+  if (x.device() == Device::cpu)
+    body(kernels::Cpu{});
+  else
+    body(kernels::cuda());
 }
 
 template <class Body>
@@ -45,6 +48,11 @@ void dispatch_any(const char* who, const Tensor& x, const Body& body) {
 inline void check_alike(const char* who, const Tensor& a, const Tensor& b) {
   if (a.type() != b.type()) fail(who, ": element types differ: ", name(a.type()), " and ", name(b.type()));
   if (a.device() != b.device()) fail(who, ": devices differ: ", name(a.device()), " and ", name(b.device()));
+}
+
+// Fails unless `what`, tokens or lengths, lives where the numbers do.
+inline void check_device(const char* who, const char* what, const Tensor& x, Device device) {
+  if (x.device() != device) fail(who, ": ", what, " on device ", name(x.device()), ", needed on ", name(device));
 }
 
 // Fails unless x has exactly this shape.

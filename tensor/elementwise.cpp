@@ -84,10 +84,14 @@ void accumulate(const Tensor& x, const Tensor& y) {
   check_alike("accumulate", x, y);
   check_shape("accumulate", "x", x, y.shape());
   note_work(y.count(), 3 * y.bytes());
-  dispatch_floating("accumulate", y, [&](auto device, auto zero) {
+  const auto run = [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::accumulate(device, y.count(), x.data<T>(), y.data<T>());
-  });
+  };
+  if (y.type() == ElementType::int32)
+    dispatch_device("accumulate", y, [&](auto device) { run(device, std::int32_t{}); });
+  else
+    dispatch_floating("accumulate", y, run);
 }
 
 }  // namespace headshare

@@ -1,39 +1,25 @@
 #include "tensor/embedding.h"
 
-#include <algorithm>
-
 #include "kernels/copy.h"
 #include "kernels/embedding.h"
 #include "tensor/dispatch.h"
 
 namespace headshare {
-namespace {
-
-// Every token must be a row of the table: the kernels do not look.
-void check_tokens(const char* who, const Tensor& tokens, Size rows) {
-  if (tokens.count() == 0) return;
-  const std::int32_t* first = tokens.data<std::int32_t>();
-  const auto [low, high] = std::minmax_element(first, first + tokens.count());
-  if (*low < 0 || *high >= rows)
-    fail(who, ": index ", *low < 0 ? *low : *high, " is outside the table of ", rows, " rows");
-}
-
-}  // namespace
 
 void embedding_into(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,
-                    Size first_position, const Tensor& y) {
+                    const Tensor& first_position, const Tensor& y) {
   const Tensor index = tokens.contiguous();
-  check_tokens("embedding", index, table.extent(0));
-  const Size length = index.extent(-1), width = table.extent(1);
-  if (positions.defined() && (first_position + length > positions.extent(0) || positions.extent(1) != width))
-    fail("embedding: position ", first_position + length - 1, " is outside the model's ", positions.extent(0),
-         " positions; use shorter sentences or a model with more positions");
+  const Size length = index.extent(-1), vocabulary = table.extent(0), width = table.extent(1);
+  if (positions.defined() && positions.extent(1) != width)
+    fail("embedding: positions ", positions.shape(), " for a table ", table.shape());
+  check_device("embedding", "tokens", index, table.device());
   if (y.count() != index.count() * width) fail("embedding: ", index.shape(), " tokens do not fill ", y.shape());
   note_work(2 * y.count(), 2 * y.bytes());
   dispatch_floating("embedding", table, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::embedding(device, index.count(), width, index.data<std::int32_t>(), table.data<T>(), static_cast<T>(scale),
-                       positions.defined() ? positions.data<T>() : nullptr, length, first_position, y.data<T>());
+    kernels::embedding(device, index.count(), width, vocabulary, index.data<std::int32_t>(), table.data<T>(),
+                       static_cast<T>(scale), positions.defined() ? positions.data<T>() : nullptr, length,
+                       first_position.defined() ? first_position.data<std::int32_t>() : nullptr, y.data<T>());
   });
 }
 
@@ -42,7 +28,11 @@ Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const 
   Shape shape = tokens.shape();
   shape.append(table.extent(1));
   const Tensor y(shape, table.options());
-  embedding_into(tokens, table, scale, positions, first_position, y);
+  if (positions.defined() && first_position + tokens.extent(-1) > positions.extent(0))
+    fail("embedding: position ", first_position + tokens.extent(-1) - 1, " is outside the model's ",
+         positions.extent(0), " positions; use shorter sentences or a model with more positions");
+  const Tensor from_first = positions.defined() ? positions.slice(0, first_position, positions.extent(0)) : positions;
+  embedding_into(tokens, table, scale, from_first, {}, y);
   return y;
 }
 
@@ -59,7 +49,7 @@ Tensor embedding_backward(const Tensor& dy, const Tensor& tokens, double scale, 
 }
 
 Tensor gather_rows(const Tensor& x, const Tensor& index) {
-  check_tokens("gather_rows", index, x.extent(0));
+  check_device("gather_rows", "index", index, x.device());
   const Tensor from = x.contiguous();
   Shape shape = x.shape();
   shape[0] = index.count();
@@ -68,7 +58,8 @@ Tensor gather_rows(const Tensor& x, const Tensor& index) {
   note_work(0, 2 * y.bytes());
   dispatch_any("gather_rows", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::gather_rows(device, index.count(), row_size, index.data<std::int32_t>(), from.data<T>(), y.data<T>());
+    kernels::gather_rows(device, index.count(), x.extent(0), row_size, index.data<std::int32_t>(), from.data<T>(),
+                         y.data<T>());
   });
   return y;
 }

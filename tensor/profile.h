@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "core/device.h"
 #include "core/size.h"
 
 namespace headshare {
@@ -33,19 +34,23 @@ class Profile {
   std::vector<OperationRecord> records_;
 };
 
+bool profiling();  // whether a Profile lives
+
 // Says what the operation that is dispatched next will cost.
 void note_work(Size flops, Size bytes);
 
-// Lives while a kernel runs.
+// Lives while a kernel runs. Kernels of Device::cuda run behind the host's back: the timer waits for them, so a profiled
+// run is slower than one that is not.
 class OperationTimer {
  public:
-  explicit OperationTimer(const char* name);
+  OperationTimer(const char* name, Device device);
   ~OperationTimer();
   OperationTimer(const OperationTimer&) = delete;
   OperationTimer& operator=(const OperationTimer&) = delete;
 
  private:
   const char* name_;  // null: nobody is listening
+  Device device_;
   double start_ = 0;
 };
 

@@ -23,7 +23,8 @@ void argmax_into(const Tensor& x, const Tensor& index);  // the same into contig
 // Over all elements, to rank 0.
 Tensor sum(const Tensor& x);
 Tensor mean(const Tensor& x);
-double sum_of_squares(const Tensor& x);  // in float64, for norms
+double sum_of_squares(const Tensor& x);                         // in float64, for norms
+void add_sum_of_squares(const Tensor& x, const Tensor& total);  // the same, added to one float64; waits for nothing
 
 // Undoes a broadcast: adds up the repeated elements until x has this shape. The backward of every broadcasting
 // operation.

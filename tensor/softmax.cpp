@@ -58,6 +58,7 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y) {
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double smoothing) {
   if (logits.rank() != 2) fail("cross_entropy: logits of shape ", logits.shape(), ", needed [N, V]");
   check_shape("cross_entropy", "targets", targets, {logits.extent(0)});
+  check_device("cross_entropy", "targets", targets, logits.device());
   const Tensor from = logits.contiguous();
   const Shape shape{logits.extent(0)};
   const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()),

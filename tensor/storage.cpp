@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/memory.h"
+#include "kernels/device_memory.h"
 
 namespace headshare {
 namespace {
@@ -25,6 +26,8 @@ Size block_size(Size bytes) {
 
 class BlockCache {
  public:
+  explicit BlockCache(Device device) : device_(device) {}
+
   std::byte* take(Size bytes) {
     const Size size = block_size(bytes);
     const std::lock_guard lock(mutex_);
@@ -73,28 +76,29 @@ class BlockCache {
   }
 
  private:
-  static std::byte* ask_system(Size size) {
-    return static_cast<std::byte*>(allocate_memory(size));
+  std::byte* ask_system(Size size) const {
+    return static_cast<std::byte*>(device_ == Device::cpu ? allocate_memory(size) : kernels::allocate_device(size));
   }
 
   void release_free_blocks() {  // under the lock
     for (auto& [size, blocks] : free_) {
-      for (std::byte* block : blocks) free_memory(block);
+      for (std::byte* block : blocks) device_ == Device::cpu ? free_memory(block) : kernels::free_device(block);
       blocks.clear();
     }
     statistics_.bytes_cached = 0;
   }
 
+  const Device device_;
   std::mutex mutex_;
   std::map<Size, std::vector<std::byte*>> free_;
   MemoryStatistics statistics_{};
 };
 
 BlockCache& cache(Device device) {
-  if (device != Device::cpu) fail("device ", name(device), ": this build has no kernels for it; use cpu");
-  // Never destroyed: tensors in static variables may die after it would have been.
-  static BlockCache* const cpu = new BlockCache;
-  return *cpu;
+  // Never destroyed: tensors in static variables may die after they would have been.
+  static BlockCache* const cpu = new BlockCache(Device::cpu);
+  static BlockCache* const cuda = new BlockCache(Device::cuda);
+  return device == Device::cpu ? *cpu : *cuda;
 }
 
 }  // namespace
@@ -105,5 +109,9 @@ Storage::~Storage() { cache(device_).give_back(data_, bytes_); }
 MemoryStatistics memory_statistics(Device device) { return cache(device).statistics(); }
 void reset_peak_memory(Device device) { cache(device).reset_peak(); }
 void release_cached_memory(Device device) { cache(device).release(); }
+
+void wait_for(Device device) {
+  if (device == Device::cuda) kernels::synchronize(kernels::cuda());
+}
 
 }  // namespace headshare

@@ -9,7 +9,8 @@ namespace headshare {
 
 // A block of memory on a device, returned to a cache of free blocks when it dies. A training step allocates the same
 // sizes again and again, and a fresh page from the system costs more than writing it: after the second step nothing is
-// asked of the system any more. 64-byte aligned. Contents are undefined.
+// asked of the system any more. 64-byte aligned. Contents are undefined. On Device::cuda a block may be given out again
+// while kernels that use it are still queued: whoever gets it queues behind them.
 class Storage {
  public:
   Storage(Size bytes, Device device);
@@ -37,5 +38,8 @@ struct MemoryStatistics {
 MemoryStatistics memory_statistics(Device device);
 void reset_peak_memory(Device device);
 void release_cached_memory(Device device);  // gives the free blocks back to the system
+
+// Waits until everything queued on the device is done; the processor never queues anything.
+void wait_for(Device device);
 
 }  // namespace headshare

@@ -116,26 +116,42 @@ Tensor Tensor::to(ElementType type) const {
 
 Tensor Tensor::to(Device device) const {
   if (device == this->device()) return *this;
-  fail("tensor: this build cannot copy from ", name(this->device()), " to ", name(device));
+  const Tensor from = contiguous();
+  Tensor result(shape_, {type_, device});
+  dispatch_any("copy", from, [&](auto, auto zero) {
+    using T = decltype(zero);
+    if (device == Device::cpu)
+      kernels::copy_to_host(kernels::cuda(), from.data<T>(), result.data<T>(), bytes());
+    else
+      kernels::copy_to_device(kernels::cuda(), from.data<T>(), result.data<T>(), bytes());
+  });
+  return result;
 }
 
-// --- Reading single numbers ---
+// --- Single numbers ---
 
 double Tensor::item() const {
   if (count_ != 1) fail("item: the tensor of shape ", shape_, " has ", count_, " elements, needed one");
   return to(Device::cpu).to(ElementType::float64).to_vector<double>()[0];
 }
 
-double Tensor::at(std::initializer_list<Size> position) const {
+Tensor Tensor::element(const char* who, std::initializer_list<Size> position) const {
   if (static_cast<int>(position.size()) != rank())
-    fail("at: ", position.size(), " indices for a tensor of shape ", shape_);
+    fail(who, ": ", position.size(), " indices for a tensor of shape ", shape_);
   Tensor element = *this;
   int dimension = 0;
   for (const Size index : position) {
     element = element.slice(dimension, index, index + 1);
     ++dimension;
   }
-  return element.item();
+  return element;
+}
+
+double Tensor::at(std::initializer_list<Size> position) const { return element("at", position).item(); }
+
+void Tensor::set(std::initializer_list<Size> position, double value) const {
+  const Tensor one = element("set", position);
+  one.copy_from(full(one.shape(), value, options()));
 }
 
 Tensor empty_like(const Tensor& x) { return Tensor(x.shape(), x.options()); }

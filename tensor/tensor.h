@@ -14,7 +14,7 @@ namespace headshare {
 
 struct TensorOptions {
   ElementType type = ElementType::float32;
-  Device device = Device::cpu;
+  Device device = default_device();
 };
 
 // A handle on shared memory: storage + offset + shape + strides. Copying a Tensor shares the memory; clone() copies it.
@@ -67,9 +67,10 @@ class Tensor {
   Tensor to(Device device) const;
   void copy_from(const Tensor& source) const;  // writes source into this tensor (a view too); shapes must be equal
 
-  // --- Reading single numbers ---
+  // --- Single numbers ---
   double item() const;  // of a tensor with one element
   double at(std::initializer_list<Size> position) const;
+  void set(std::initializer_list<Size> position, double value) const;
   template <class T>
   std::vector<T> to_vector() const {  // all elements in order
     const Tensor whole = to(Device::cpu).contiguous();
@@ -79,6 +80,7 @@ class Tensor {
 
  private:
   void check_type(ElementType wanted) const;
+  Tensor element(const char* who, std::initializer_list<Size> position) const;
 
   std::shared_ptr<Storage> storage_;
   Shape shape_;
@@ -94,7 +96,7 @@ Tensor full(const Shape& shape, double value, TensorOptions options = {});
 
 // from_values<float>({1, 2, 3, 4}, {2, 2})
 template <class T>
-Tensor from_values(std::span<const T> values, const Shape& shape, Device device = Device::cpu) {
+Tensor from_values(std::span<const T> values, const Shape& shape, Device device = default_device()) {
   if (static_cast<Size>(values.size()) != shape.count())
     fail("tensor: ", values.size(), " values do not fill the shape ", shape);
   Tensor tensor(shape, {element_type_of<T>, Device::cpu});
@@ -102,11 +104,11 @@ Tensor from_values(std::span<const T> values, const Shape& shape, Device device 
   return tensor.to(device);
 }
 template <class T>
-Tensor from_values(std::initializer_list<T> values, const Shape& shape, Device device = Device::cpu) {
+Tensor from_values(std::initializer_list<T> values, const Shape& shape, Device device = default_device()) {
   return from_values<T>(std::span<const T>(values.begin(), values.size()), shape, device);
 }
-template <class T>
-Tensor from_values(const std::vector<T>& values, const Shape& shape, Device device = Device::cpu) {
+template <class T, class Allocator>
+Tensor from_values(const std::vector<T, Allocator>& values, const Shape& shape, Device device = default_device()) {
   return from_values<T>(std::span<const T>(values), shape, device);
 }
 

@@ -13,10 +13,14 @@
 #include "core/error.h"
 #include "core/random.h"
 #include "kernels/attention.h"
+#include "tests/test_device.h"
 
 // What the tests of the attention kernels share: random problems in every memory layout, the definition of attention
 // and of its gradients in plain loops, and running the kernels.
 namespace headshare::kernels::attention_test {
+
+using test::Array;
+using test::on_device;
 
 using Order = AttentionMask::Order;
 
@@ -27,7 +31,7 @@ template <class T>
 struct Heads {
   Size batch, positions, heads, depth;
   Size batch_stride, position_stride, head_stride;
-  std::vector<T> data;
+  Array<T> data;
 
   Size at(Size b, Size position, Size head, Size d) const {
     return b * batch_stride + position * position_stride + head * head_stride + d;
@@ -75,22 +79,21 @@ void fill(Heads<T>& h, Generator& generator) {
 
 template <class To, class From>
 Heads<To> converted(const Heads<From>& from) {
-  return {
-      from.batch,        from.positions,       from.heads,       from.depth,
-      from.batch_stride, from.position_stride, from.head_stride, std::vector<To>(from.data.begin(), from.data.end())};
+  return {from.batch,        from.positions,       from.heads,       from.depth,
+          from.batch_stride, from.position_stride, from.head_stride, Array<To>(from.data.begin(), from.data.end())};
 }
 
 template <class T>
 struct Problem {
   AttentionSizes sizes;
   Order order = Order::any;
-  std::vector<std::int32_t> lengths;  // empty: nothing is padding
+  Array<std::int32_t> lengths;  // empty: nothing is padding
   Heads<T> query, key, value;
 
   AttentionMask mask() const { return {lengths.empty() ? nullptr : lengths.data(), order}; }
 };
 
-inline Problem<double> make_problem(AttentionSizes sizes, Order order, std::vector<std::int32_t> lengths = {},
+inline Problem<double> make_problem(AttentionSizes sizes, Order order, Array<std::int32_t> lengths = {},
                                     Layout layout = Layout::positions_first) {
   const auto [B, T, S, H, G, D] = sizes;
   const Layout query_layout = layout == Layout::cache ? Layout::positions_first : layout;
@@ -111,23 +114,27 @@ inline Problem<float> to_float(const Problem<double>& p) {
 template <class T>
 struct Result {
   Heads<T> output;
-  std::vector<T> log_sum_exp;  // [B, H, T]
-  std::vector<T> weights;      // [B, H, T, S]
+  Array<T> log_sum_exp;  // [B, H, T]
+  Array<T> weights;      // [B, H, T, S]
 };
 
 template <class T>
 Result<T> empty_result(const Problem<T>& p) {
   const auto [B, T_, S, H, G, D] = p.sizes;
-  return {make_heads<T>(B, T_, H, D, Layout::joint_projection), std::vector<T>(static_cast<std::size_t>(B * H * T_)),
-          std::vector<T>(static_cast<std::size_t>(B * H * T_ * S), T{-1})};
+  return {make_heads<T>(B, T_, H, D, Layout::joint_projection), Array<T>(static_cast<std::size_t>(B * H * T_)),
+          Array<T>(static_cast<std::size_t>(B * H * T_ * S), T{-1})};
 }
 
 template <class T>
 Result<T> run(const Problem<T>& p) {
   Result<T> r = empty_result(p);
-  attention<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
-               r.log_sum_exp.data());
-  attention_weights<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), r.weights.data());
+  on_device([&](auto device) {
+    attention<T>(device, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
+                 r.log_sum_exp.data());
+  });
+  on_device([&](auto device) {
+    attention_weights<T>(device, p.sizes, p.mask(), p.query.view(), p.key.view(), r.weights.data());
+  });
   return r;
 }
 
@@ -183,8 +190,10 @@ Gradients<T> run_backward(const Problem<T>& p, const Heads<T>& d_output) {
   const auto [B, T_, S, H, G, D] = p.sizes;
   Gradients<T> g{make_heads<T>(B, T_, H, D, Layout::joint_projection), make_heads<T>(B, S, G, D, Layout::cache),
                  make_heads<T>(B, S, G, D, Layout::joint_projection)};
-  attention_backward<T>(Cpu{}, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
-                        r.log_sum_exp.data(), d_output.view(), g.query.view(), g.key.view(), g.value.view());
+  on_device([&](auto device) {
+    attention_backward<T>(device, p.sizes, p.mask(), p.query.view(), p.key.view(), p.value.view(), r.output.view(),
+                          r.log_sum_exp.data(), d_output.view(), g.query.view(), g.key.view(), g.value.view());
+  });
   return g;
 }
 
@@ -203,7 +212,7 @@ Gradients<T> plain_backward(const Problem<T>& p, const Heads<T>& d_output) {
       for (Size t = 0; t < T_; ++t) {
         const Size n = h / (H / G);
         const T* weights = r.weights.data() + ((b * H + h) * T_ + t) * S;
-        std::vector<T> d_weights(static_cast<std::size_t>(S));
+        Array<T> d_weights(static_cast<std::size_t>(S));
         T sum = 0;
         for (Size s = 0; s < S; ++s) {
           T& dw = d_weights[static_cast<std::size_t>(s)];
@@ -232,7 +241,7 @@ inline Heads<double> random_upstream(const Problem<double>& p) {
 
 // The largest difference; where one side has no finite number, the other must have the same.
 template <class A, class B>
-double largest_difference(const std::vector<A>& a, const std::vector<B>& b) {
+double largest_difference(const Array<A>& a, const Array<B>& b) {
   REQUIRE(a.size() == b.size());
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {

@@ -28,7 +28,7 @@ struct EncodedBatch {
 };
 inline EncodedBatch encoded(const Transformer& model, const std::vector<TokenIds>& sources) {
   const NoGradient no_gradient;
-  const PaddedTokens padded = pad(sources, Device::cpu);
+  const PaddedTokens padded = pad(sources, default_device());
   Dropout none = Dropout::none();
   return {model.encode(padded.tokens, padded.lengths, none), padded.lengths};
 }

@@ -11,12 +11,10 @@
 
 #include "core/random.h"
 #include "core/size.h"
-#include "kernels/cpu.h"
+#include "tests/test_device.h"
 
 // What the tests of all kernels need: data, comparison, and a choice of the number of threads.
 namespace headshare::test {
-
-constexpr kernels::Cpu cpu;
 
 template <class T>
 constexpr T infinity = std::numeric_limits<T>::infinity();
@@ -25,23 +23,23 @@ constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
 
 // Normal numbers; the same seed gives the same ones.
 template <class T>
-std::vector<T> random_vector(Size n, std::uint64_t seed, double scale = 1) {
+Array<T> random_vector(Size n, std::uint64_t seed, double scale = 1) {
   Generator generator(seed);
-  std::vector<T> x(static_cast<std::size_t>(n));
+  Array<T> x(static_cast<std::size_t>(n));
   for (T& value : x) value = static_cast<T>(scale * generator.normal());
   return x;
 }
 
-inline std::vector<std::int32_t> random_indices(Size n, Size limit, std::uint64_t seed) {
+inline Array<std::int32_t> random_indices(Size n, Size limit, std::uint64_t seed) {
   Generator generator(seed);
-  std::vector<std::int32_t> x(static_cast<std::size_t>(n));
+  Array<std::int32_t> x(static_cast<std::size_t>(n));
   for (std::int32_t& value : x) value = static_cast<std::int32_t>(generator.below(limit));
   return x;
 }
 
 // How far apart two arrays are, relative to numbers of size `unit`; infinity when one has a NaN, or a size differs.
 template <class A, class B>
-double distance(const std::vector<A>& a, const std::vector<B>& b, double unit = 1) {
+double distance(const A& a, const B& b, double unit = 1) {
   if (a.size() != b.size()) return infinity<double>;
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -54,13 +52,14 @@ double distance(const std::vector<A>& a, const std::vector<B>& b, double unit = 
   return worst;
 }
 
-template <class T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+template <class A, class B>
+bool same_bits(const A& a, const B& b) {
+  static_assert(std::is_same_v<typename A::value_type, typename B::value_type>);
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0);
 }
 
 template <class T>
-bool all_nan(const std::vector<T>& x) {
+bool all_nan(const Array<T>& x) {
   return std::all_of(x.begin(), x.end(), [](T value) { return value != value; });
 }
 

@@ -12,7 +12,7 @@
 // What the tests of tensors, variables and layers need: data and comparison.
 namespace headshare::test {
 
-constexpr TensorOptions float64 = {ElementType::float64};
+inline const TensorOptions float64 = {ElementType::float64, test_device()};
 
 // Normal numbers; the same seed gives the same ones.
 inline Tensor random_tensor(const Shape& shape, std::uint64_t seed, double scale = 1) {
@@ -21,7 +21,7 @@ inline Tensor random_tensor(const Shape& shape, std::uint64_t seed, double scale
 
 // Numbers of at least `smallest`, for functions that need positive ones.
 inline Tensor positive_tensor(const Shape& shape, std::uint64_t seed, double smallest = 0.5) {
-  std::vector<double> values = random_vector<double>(shape.count(), seed);
+  Array<double> values = random_vector<double>(shape.count(), seed);
   for (double& value : values) value = smallest + std::abs(value);
   return from_values(values, shape);
 }

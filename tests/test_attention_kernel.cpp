@@ -21,7 +21,7 @@ void check_forward(const Problem<double>& p) {
 
   const Problem<float> rounded = to_float(p);
   const Result<float> simple = plain(rounded), fast = run(rounded);
-  const auto check = [](const std::vector<float>& f, const std::vector<float>& s, const std::vector<double>& e) {
+  const auto check = [](const Array<float>& f, const Array<float>& s, const Array<double>& e) {
     CHECK(largest_difference(f, e) <= 2 * largest_difference(s, e) + 5e-7);
   };
   check(fast.output.data, simple.output.data, expected.output.data);
@@ -67,9 +67,9 @@ void for_all_sizes(Check check) {
             if (T * S * H > 33 * 33 * 2 && D != 7 && D != 32) continue;
             if (T * S * H > 33 * 97 * 2 && H != 6) continue;
             const AttentionSizes sizes{2, T, S, H, G, D};
-            const std::vector<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
-            check(make_problem(sizes, Order::any, (T + D) % 2 == 0 ? lengths : std::vector<std::int32_t>{}));
-            check(make_problem(sizes, Order::causal, (T + D) % 2 == 1 ? lengths : std::vector<std::int32_t>{}));
+            const Array<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
+            check(make_problem(sizes, Order::any, (T + D) % 2 == 0 ? lengths : Array<std::int32_t>{}));
+            check(make_problem(sizes, Order::causal, (T + D) % 2 == 1 ? lengths : Array<std::int32_t>{}));
           }
     }
 }
@@ -78,14 +78,18 @@ void for_all_sizes(Check check) {
 
 TEST_CASE("attention of two keys is the average a calculator gives") {
   // One query 2, keys 0 and ln 3 / 2: scores 0 and ln 3, weights 1/4 and 3/4; values 8 and 4: output 5.
-  const double query = 2, keys[] = {0, std::log(3.0) / 2}, values[] = {8, 4};
-  double output = 0, log_sum_exp = 0, weights[2] = {};
+  const Array<double> query = {2}, keys = {0, std::log(3.0) / 2}, values = {8, 4};
+  Array<double> output(1), log_sum_exp(1), weights(2);
   const AttentionSizes sizes{1, 1, 2, 1, 1, 1};
-  attention<double>(Cpu{}, sizes, {}, {&query, 1, 1, 1}, {keys, 2, 1, 2}, {values, 2, 1, 2}, {&output, 1, 1, 1},
-                    &log_sum_exp);
-  attention_weights<double>(Cpu{}, sizes, {}, {&query, 1, 1, 1}, {keys, 2, 1, 2}, weights);
-  CHECK(output == doctest::Approx(5).epsilon(1e-15));
-  CHECK(log_sum_exp == doctest::Approx(std::log(4.0)).epsilon(1e-15));
+  on_device([&](auto device) {
+    attention<double>(device, sizes, {}, {query.data(), 1, 1, 1}, {keys.data(), 2, 1, 2}, {values.data(), 2, 1, 2},
+                      {output.data(), 1, 1, 1}, log_sum_exp.data());
+  });
+  on_device([&](auto device) {
+    attention_weights<double>(device, sizes, {}, {query.data(), 1, 1, 1}, {keys.data(), 2, 1, 2}, weights.data());
+  });
+  CHECK(output[0] == doctest::Approx(5).epsilon(1e-15));
+  CHECK(log_sum_exp[0] == doctest::Approx(std::log(4.0)).epsilon(1e-15));
   CHECK(weights[0] == doctest::Approx(0.25).epsilon(1e-15));
   CHECK(weights[1] == doctest::Approx(0.75).epsilon(1e-15));
 }
@@ -208,13 +212,13 @@ TEST_CASE("the number of threads changes no bit") {
     omp_set_num_threads(n);
     const Result<float> r = run(p);
     const Gradients<float> g = run_backward(p, d_output);
-    std::vector<float> bits;
-    for (const std::vector<float>* part :
+    Array<float> bits;
+    for (const Array<float>* part :
          {&r.output.data, &r.log_sum_exp, &r.weights, &g.query.data, &g.key.data, &g.value.data})
       for (const float x : *part) bits.push_back(std::isnan(x) ? 1e30f : x);
     return bits;
   };
-  const std::vector<float> one = all_bits(1);
+  const Array<float> one = all_bits(1);
   CHECK(all_bits(2) == one);
   CHECK(all_bits(5) == one);
   omp_set_num_threads(threads);
@@ -258,7 +262,7 @@ TEST_CASE("a few queries over a cache agree with plain loops for all head sizes,
     for (const Size S : {1, 7, 15, 16, 33, 257})
       for (const auto& [T, H, G] : std::vector<std::array<Size, 3>>{
                {1, 2, 2}, {1, 4, 2}, {1, 3, 1}, {1, 8, 1}, {3, 4, 2}, {4, 8, 1}, {1, 10, 2}}) {
-        const std::vector<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
+        const Array<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
         Problem<double> p = make_problem({2, T, S, H, G, D}, Order::any, lengths, Layout::cache);
         check_forward(p);
 
@@ -269,8 +273,10 @@ TEST_CASE("a few queries over a cache agree with plain loops for all head sizes,
         const Problem<float> f = to_float(p);
         const Heads<BFloat16> key = converted<BFloat16>(f.key), value = converted<BFloat16>(f.value);
         Result<float> narrow = empty_result(f);
-        attention<float, BFloat16>(Cpu{}, f.sizes, f.mask(), f.query.view(), key.view(), value.view(),
-                                   narrow.output.view(), narrow.log_sum_exp.data());
+        on_device([&](auto device) {
+          attention<float, BFloat16>(device, f.sizes, f.mask(), f.query.view(), key.view(), value.view(),
+                                     narrow.output.view(), narrow.log_sum_exp.data());
+        });
         const Result<double> expected = plain(p);
         const Result<float> simple = plain(f);
         CHECK(largest_difference(narrow.output.data, expected.output.data) <=

@@ -132,14 +132,15 @@ TEST_CASE("query head h reads key/value head h / (H / G), and no other") {
 
   // With an output projection that changes nothing, the heads can be looked at one by one.
   layer.output.weight.value().copy_from(zeros({C, C}, float64));
-  for (Size c = 0; c < C; ++c) layer.output.weight.value().data<double>()[c * C + c] = 1;
+  for (Size c = 0; c < C; ++c) layer.output.weight.value().set({c, c}, 1);
   const auto heads = [&] {
     return layer(Variable(x_values), Variable(source_values), {}).value().reshape({B, T, H, D});
   };
   for (const Linear* projection : {&layer.key, &layer.value}) {
     const Tensor before = heads();
-    for (Size d = 0; d < D; ++d) projection->bias.value().data<double>()[d] += 0.5 * static_cast<double>(d + 1);
-    for (Size i = 0; i < C * 2 * D; i += 2 * D) projection->weight.value().data<double>()[i] += 0.5;  // head 0 only
+    const Tensor bias = projection->bias.value(), weight = projection->weight.value();
+    for (Size d = 0; d < D; ++d) bias.set({d}, bias.at({d}) + 0.5 * static_cast<double>(d + 1));
+    for (Size c = 0; c < C; ++c) weight.set({c, 0}, weight.at({c, 0}) + 0.5);  // head 0 only
     const Tensor after = heads();
     for (Size h = 0; h < H; ++h) {
       CAPTURE(h);
@@ -294,7 +295,7 @@ TEST_CASE("any selection of sentences is what gathering them gives, in place, in
 }
 
 TEST_CASE("a bfloat16 cache takes half the bytes and gives back what was rounded") {
-  KeyValueCache wide(2, 2, 5, 4, {}), narrow(2, 2, 5, 4, {ElementType::bfloat16, Device::cpu});
+  KeyValueCache wide(2, 2, 5, 4, {}), narrow(2, 2, 5, 4, {ElementType::bfloat16, default_device()});
   CHECK(2 * narrow.bytes() == wide.bytes());
   Generator generator(4);
   const Variable x(random_normal({2, 3, 2, 4}, 1, generator, {}));

@@ -108,7 +108,7 @@ TEST_CASE("a batch is padded at the right, its target shifted by one, and paddin
                   {{9, end_id}, {begin_id, 6, 4, 3, end_id}},
                   {{end_id}, {begin_id, end_id}}};
   const std::vector<Size> members = {1, 0, 2};
-  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
   CHECK(batch.source.tokens.shape() == Shape{3, 3});
   CHECK(batch.source.tokens.to_vector<std::int32_t>() == Ids{9, 2, 0, 7, 8, 2, 2, 0, 0});
   CHECK(batch.source.lengths.to_vector<std::int32_t>() == Ids{2, 3, 1});
@@ -145,7 +145,7 @@ TEST_CASE("padding changes no sentence's loss") {
   disturb(model, 6);
   const auto loss = [&](const std::vector<Size>& members) {
     Dropout none = Dropout::none();
-    return batch_loss(model, make_batch(corpus.pairs, members, Device::cpu), 0.1, none).loss.value().item();
+    return batch_loss(model, make_batch(corpus.pairs, members, default_device()), 0.1, none).loss.value().item();
   };
   CHECK(loss({0, 1, 2}) == doctest::Approx(loss({0}) + loss({1}) + loss({2})).epsilon(1e-12));
 }

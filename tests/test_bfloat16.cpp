@@ -46,6 +46,6 @@ TEST_CASE("tensors convert to bfloat16 and back, also from views, and take half 
   CHECK(narrow.transpose(0, 1).to(ElementType::float32).to_vector<float>() ==
         std::vector<float>{1, 2.5f, -3, static_cast<float>(BFloat16(0.1f)), 5, 6});
   CHECK(narrow.slice(0, 1, 3).to(ElementType::float64).to_vector<double>() == std::vector<double>{2.5, 5, -3, 6});
-  CHECK(full({2}, 2.7, {ElementType::bfloat16, Device::cpu}).to(ElementType::int32).to_vector<std::int32_t>() ==
+  CHECK(full({2}, 2.7, {ElementType::bfloat16, default_device()}).to(ElementType::int32).to_vector<std::int32_t>() ==
         std::vector<std::int32_t>{2, 2});
 }

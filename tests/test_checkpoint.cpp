@@ -80,9 +80,9 @@ TEST_CASE("a tensor that is missing, too many, or of another shape or type is na
   refused("tensor " + name + " is [4, 16] float32, its configuration says [16, 4] float32", [&](Parts& parts) {
     find(parts, name).shape = {4, 16};
   });
-  const Tensor doubles = zeros({16, 4}, float64);
+  const std::vector<double> doubles(64);
   refused("tensor " + name + " is [16, 4] float64, its configuration says [16, 4] float32", [&](Parts& parts) {
-    find(parts, name) = {name, ElementType::float64, {16, 4}, std::as_bytes(std::span(doubles.data<double>(), 64))};
+    find(parts, name) = {name, ElementType::float64, {16, 4}, std::as_bytes(std::span(doubles))};
   });
   const Size tensors = static_cast<Size>(parameters_of(some_model()).size());
   refused(text("holds ", tensors + 1, " tensors, a model of its configuration has ", tensors), [&](Parts& parts) {

@@ -33,7 +33,7 @@ void make_heads_equal(const Transformer& model, Size heads, Size group) {
 Tensor logits_of(const Transformer& model) {
   const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 1);
   const std::vector<Size> members = {0, 1, 2};
-  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
   const NoGradient no_gradient;
   Dropout none = Dropout::none();
   const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, none);
@@ -198,7 +198,7 @@ TEST_CASE("the gradient of a shared head is the sum of the gradients of the head
   const Transformer converted = convert_attention(model, grouped_query(4, 2));
   const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 12);
   const std::vector<Size> members = {0, 1, 2};
-  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
   std::map<std::string, Tensor> gradients;
   for (const Transformer* each : {&model, &converted}) {
     Dropout none = Dropout::none();

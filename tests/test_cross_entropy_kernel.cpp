@@ -9,31 +9,33 @@ namespace {
 
 template <class T>
 struct Result {
-  std::vector<T> loss, nll, log_sum_exp;
+  Array<T> loss, nll, log_sum_exp;
 };
 
 template <class T>
-Result<T> cross_entropy(Size classes, const std::vector<T>& logits, const std::vector<std::int32_t>& targets,
-                        double smoothing) {
-  Result<T> result{std::vector<T>(targets.size()), std::vector<T>(targets.size()), std::vector<T>(targets.size())};
-  kernels::cross_entropy(cpu, static_cast<Size>(targets.size()), classes, logits.data(), targets.data(),
-                         static_cast<T>(smoothing), result.loss.data(), result.nll.data(), result.log_sum_exp.data());
+Result<T> cross_entropy(Size classes, const Array<T>& logits, const Array<std::int32_t>& targets, double smoothing) {
+  Result<T> result{Array<T>(targets.size()), Array<T>(targets.size()), Array<T>(targets.size())};
+  on_device([&](auto device) {
+    kernels::cross_entropy(device, static_cast<Size>(targets.size()), classes, logits.data(), targets.data(),
+                           static_cast<T>(smoothing), result.loss.data(), result.nll.data(), result.log_sum_exp.data());
+  });
   return result;
 }
 
 template <class T>
-std::vector<T> backward(Size classes, const std::vector<T>& logits, const std::vector<std::int32_t>& targets,
-                        double smoothing, const std::vector<T>& log_sum_exp, const std::vector<T>& d_loss) {
-  std::vector<T> d_logits(logits.size());
-  kernels::cross_entropy_backward(cpu, static_cast<Size>(targets.size()), classes, logits.data(), targets.data(),
-                                  static_cast<T>(smoothing), log_sum_exp.data(), d_loss.data(), d_logits.data());
+Array<T> backward(Size classes, const Array<T>& logits, const Array<std::int32_t>& targets, double smoothing,
+                  const Array<T>& log_sum_exp, const Array<T>& d_loss) {
+  Array<T> d_logits(logits.size());
+  on_device([&](auto device) {
+    kernels::cross_entropy_backward(device, static_cast<Size>(targets.size()), classes, logits.data(), targets.data(),
+                                    static_cast<T>(smoothing), log_sum_exp.data(), d_loss.data(), d_logits.data());
+  });
   return d_logits;
 }
 
 // The definition, in double, with the smoothed truth written out class by class.
 template <class T>
-Result<double> plain(Size classes, const std::vector<T>& logits, const std::vector<std::int32_t>& targets,
-                     double smoothing) {
+Result<double> plain(Size classes, const Array<T>& logits, const Array<std::int32_t>& targets, double smoothing) {
   Result<double> result;
   for (std::size_t row = 0; row < targets.size(); ++row) {
     const T* x = logits.data() + static_cast<Size>(row) * classes;
@@ -59,8 +61,8 @@ TEST_CASE_TEMPLATE("cross-entropy and its gradient follow their definition", T, 
   for (const Size rows : {0, 1, 7, 33}) {
     for (const Size classes : {1, 7, 33, 97, 8000}) {
       for (const double smoothing : {0.0, 0.1}) {
-        const std::vector<T> logits = random_vector<T>(rows * classes, 1, 3), d_loss = random_vector<T>(rows, 2);
-        std::vector<std::int32_t> targets = random_indices(rows, classes, 3);
+        const Array<T> logits = random_vector<T>(rows * classes, 1, 3), d_loss = random_vector<T>(rows, 2);
+        Array<std::int32_t> targets = random_indices(rows, classes, 3);
         if (rows > 1) targets[1] = -1;
         const Result<T> result = cross_entropy(classes, logits, targets, smoothing);
         const Result<double> expected = plain(classes, logits, targets, smoothing);
@@ -68,19 +70,22 @@ TEST_CASE_TEMPLATE("cross-entropy and its gradient follow their definition", T, 
         CHECK(distance(result.nll, expected.nll) < tolerance<T>);
         CHECK(distance(result.log_sum_exp, expected.log_sum_exp) < tolerance<T>);
 
-        std::vector<double> expected_gradient(logits.size());
+        Array<double> expected_gradient(logits.size());
         for (Size i = 0; i < rows * classes; ++i) {
           const Size row = i / classes, v = i % classes;
           const double p = std::exp(static_cast<double>(logits[i]) - expected.log_sum_exp[row]);
           const double truth = (v == targets[row] ? 1 - smoothing : 0) + smoothing / static_cast<double>(classes);
           expected_gradient[i] = targets[row] < 0 ? 0 : static_cast<double>(d_loss[row]) * (p - truth);
         }
-        const std::vector<T> gradient = backward(classes, logits, targets, smoothing, result.log_sum_exp, d_loss);
+        const Array<T> gradient = backward(classes, logits, targets, smoothing, result.log_sum_exp, d_loss);
         CHECK(distance(gradient, expected_gradient) < tolerance<T>);
 
-        std::vector<T> in_place = logits;
-        kernels::cross_entropy_backward(cpu, rows, classes, in_place.data(), targets.data(), static_cast<T>(smoothing),
-                                        result.log_sum_exp.data(), d_loss.data(), in_place.data());
+        Array<T> in_place = logits;
+        on_device([&](auto device) {
+          kernels::cross_entropy_backward(device, rows, classes, in_place.data(), targets.data(),
+                                          static_cast<T>(smoothing), result.log_sum_exp.data(), d_loss.data(),
+                                          in_place.data());
+        });
         CHECK(same_bits(in_place, gradient));
       }
     }
@@ -95,13 +100,13 @@ TEST_CASE("cross-entropy of equal logits is the logarithm of the number of class
   // And p = (3/4, 1/4): nll = log 4; loss = 0.9 log 4 + 0.1 (log 4 + log 4/3) / 2.
   const Result<double> uneven = cross_entropy<double>(2, {std::log(3.0), 0}, {1}, 0.1);
   CHECK(uneven.loss[0] == doctest::Approx(0.9 * std::log(4.0) + 0.05 * (std::log(4.0) + std::log(4.0 / 3))));
-  const std::vector<double> gradient = backward<double>(2, {std::log(3.0), 0}, {1}, 0.1, uneven.log_sum_exp, {2});
+  const Array<double> gradient = backward<double>(2, {std::log(3.0), 0}, {1}, 0.1, uneven.log_sum_exp, {2});
   CHECK(gradient[0] == doctest::Approx(2 * (0.75 - 0.05)));
   CHECK(gradient[1] == doctest::Approx(2 * (0.25 - 0.95)));
 }
 
 TEST_CASE_TEMPLATE("the gradient of cross-entropy sums to zero over the classes", T, float, double) {
-  const std::vector<T> logits = random_vector<T>(8000, 1);
+  const Array<T> logits = random_vector<T>(8000, 1);
   const Result<T> result = cross_entropy(8000, logits, {17}, 0.1);
   double sum = 0;
   for (const T d : backward<T>(8000, logits, {17}, 0.1, result.log_sum_exp, {1})) sum += static_cast<double>(d);
@@ -116,7 +121,7 @@ TEST_CASE_TEMPLATE("logits of 1e4 neither overflow nor lose the loss", T, float,
 }
 
 TEST_CASE_TEMPLATE("an impossible class costs nothing without smoothing and everything with it", T, float, double) {
-  std::vector<T> logits(37, T(1));
+  Array<T> logits(37, T(1));
   logits[35] = -infinity<T>;
   CHECK(cross_entropy<T>(37, logits, {0}, 0.0).loss[0] == doctest::Approx(std::log(36.0)));
   CHECK(cross_entropy<T>(37, logits, {0}, 0.1).loss[0] == infinity<T>);
@@ -127,35 +132,38 @@ TEST_CASE_TEMPLATE("an impossible class costs nothing without smoothing and ever
 
 TEST_CASE_TEMPLATE("NaN in a row makes its loss NaN, and padding stays 0", T, float, double) {
   for (const Size position : {0, 20, 36}) {
-    std::vector<T> logits(2 * 37, T(1));
+    Array<T> logits(2 * 37, T(1));
     logits[position] = logits[37 + position] = not_a_number<T>;
     const Result<T> result = cross_entropy<T>(37, logits, {5, -1}, 0.1);
     CHECK(std::isnan(result.loss[0]));
     CHECK(result.loss[1] == 0);
-    const std::vector<T> gradient = backward<T>(37, logits, {5, -1}, 0.1, result.log_sum_exp, {1, 1});
-    CHECK(all_nan(std::vector<T>(gradient.begin(), gradient.begin() + 37)));
-    CHECK(std::vector<T>(gradient.begin() + 37, gradient.end()) == std::vector<T>(37, T(0)));
+    const Array<T> gradient = backward<T>(37, logits, {5, -1}, 0.1, result.log_sum_exp, {1, 1});
+    CHECK(all_nan(Array<T>(gradient.begin(), gradient.begin() + 37)));
+    CHECK(Array<T>(gradient.begin() + 37, gradient.end()) == Array<T>(37, T(0)));
   }
 }
 
 TEST_CASE("a target outside the vocabulary is refused") {
-  CHECK_THROWS_WITH_AS(cross_entropy<float>(4, std::vector<float>(8), {0, 4}, 0.0),
+  CHECK_THROWS_WITH_AS(cross_entropy<float>(4, Array<float>(8), {0, 4}, 0.0),
                        "cross_entropy: target 4 at position 1 is outside 0 .. 3", Error);
-  CHECK_THROWS_WITH_AS(backward<float>(4, std::vector<float>(4), {7}, 0.0, {0}, {0}),
+  CHECK_THROWS_WITH_AS(backward<float>(4, Array<float>(4), {7}, 0.0, {0}, {0}),
                        "cross_entropy_backward: target 7 at position 0 is outside 0 .. 3", Error);
 }
 
 TEST_CASE("the unsmoothed loss may be left out") {
-  const std::vector<float> logits = {1, 2, 3};
-  const std::int32_t target = 1;
-  float loss = 0, log_sum_exp = 0;
-  kernels::cross_entropy<float>(cpu, 1, 3, logits.data(), &target, 0.0f, &loss, nullptr, &log_sum_exp);
-  CHECK(loss == doctest::Approx(1.4076059));
+  const Array<float> logits = {1, 2, 3};
+  const Array<std::int32_t> target = {1};
+  Array<float> loss(1), log_sum_exp(1);
+  on_device([&](auto device) {
+    kernels::cross_entropy<float>(device, 1, 3, logits.data(), target.data(), 0.0f, loss.data(), nullptr,
+                                  log_sum_exp.data());
+  });
+  CHECK(loss[0] == doctest::Approx(1.4076059));
 }
 
 TEST_CASE("cross-entropy does not depend on the number of threads") {
-  const std::vector<float> logits = random_vector<float>(101 * 997, 1), d_loss = random_vector<float>(101, 2);
-  const std::vector<std::int32_t> targets = random_indices(101, 997, 3);
+  const Array<float> logits = random_vector<float>(101 * 997, 1), d_loss = random_vector<float>(101, 2);
+  const Array<std::int32_t> targets = random_indices(101, 997, 3);
   CHECK(independent_of_threads([&] { return cross_entropy(997, logits, targets, 0.1).loss; }));
   const Result<float> result = cross_entropy(997, logits, targets, 0.1);
   CHECK(independent_of_threads([&] { return backward(997, logits, targets, 0.1, result.log_sum_exp, d_loss); }));

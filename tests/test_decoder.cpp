@@ -152,7 +152,7 @@ TEST_CASE("a bfloat16 cache changes the logits by roundings only, and serves no 
   CHECK(cached_nll(decoder, corpus, ElementType::bfloat16) ==
         doctest::Approx(validation_nll(model, corpus)).epsilon(0.01));
 
-  const Transformer precise(tiny_config(), 1, {ElementType::float64, Device::cpu});
+  const Transformer precise(tiny_config(), 1, {ElementType::float64, default_device()});
   const EncodedBatch encoded_precisely = encoded(precise, sources);
   CHECK_THROWS_WITH_AS(
       Decoder(precise).start(encoded_precisely.memory, encoded_precisely.lengths, {4, 1, ElementType::bfloat16}),

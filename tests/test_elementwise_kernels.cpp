@@ -15,14 +15,14 @@ template <class Op, class T>
 double error_of_unary(double low, double high, double unit = 1) {
   double worst = 0;
   for (const Size n : {0, 1, 7, 33, 97, 4097, 70001}) {
-    std::vector<T> x(static_cast<std::size_t>(n)), y(x.size());
+    Array<T> x(static_cast<std::size_t>(n)), y(x.size());
     Generator generator(5);
     for (T& value : x) value = static_cast<T>(low + (high - low) * generator.uniform());
-    std::vector<double> expected;
+    Array<double> expected;
     for (const T value : x) expected.push_back(Op{}(static_cast<double>(value)));
-    kernels::map<Op>(cpu, n, x.data(), y.data());
+    on_device([&](auto device) { kernels::map<Op>(device, n, x.data(), y.data()); });
     worst = std::max(worst, distance(y, expected, unit));
-    kernels::map<Op>(cpu, n, x.data(), x.data());
+    on_device([&](auto device) { kernels::map<Op>(device, n, x.data(), x.data()); });
     CHECK(same_bits(x, y));  // in place
   }
   return worst;
@@ -32,15 +32,15 @@ template <class Op, class T>
 double error_of_binary() {
   double worst = 0;
   for (const Size n : {0, 1, 7, 33, 97, 4097, 70001}) {
-    const std::vector<T> a = random_vector<T>(n, 1), b = random_vector<T>(n, 2);
-    std::vector<T> y(a.size()), in_a = a, in_b = b;
-    std::vector<double> expected;
+    const Array<T> a = random_vector<T>(n, 1), b = random_vector<T>(n, 2);
+    Array<T> y(a.size()), in_a = a, in_b = b;
+    Array<double> expected;
     for (std::size_t i = 0; i < a.size(); ++i)
       expected.push_back(Op{}(static_cast<double>(a[i]), static_cast<double>(b[i])));
-    kernels::map<Op>(cpu, n, a.data(), b.data(), y.data());
+    on_device([&](auto device) { kernels::map<Op>(device, n, a.data(), b.data(), y.data()); });
     worst = std::max(worst, distance(y, expected));
-    kernels::map<Op>(cpu, n, in_a.data(), b.data(), in_a.data());
-    kernels::map<Op>(cpu, n, a.data(), in_b.data(), in_b.data());
+    on_device([&](auto device) { kernels::map<Op>(device, n, in_a.data(), b.data(), in_a.data()); });
+    on_device([&](auto device) { kernels::map<Op>(device, n, a.data(), in_b.data(), in_b.data()); });
     CHECK(same_bits(in_a, y));
     CHECK(same_bits(in_b, y));
   }
@@ -130,9 +130,9 @@ TEST_CASE("the backward functions are the derivatives of the forward ones") {
 TEST_CASE_TEMPLATE("functions meet their limits: published values, infinities and NaN", T, float, double) {
   using namespace kernels;
   const auto one = [](auto op, T x) {
-    std::vector<T> in(19, x), out(19);  // a full register and a partial one
-    kernels::map<decltype(op)>(cpu, 19, in.data(), out.data());
-    CHECK(same_bits(out, std::vector<T>(19, out[0])));
+    Array<T> in(19, x), out(19);  // a full register and a partial one
+    on_device([&](auto device) { kernels::map<decltype(op)>(device, 19, in.data(), out.data()); });
+    CHECK(same_bits(out, Array<T>(19, out[0])));
     return out[0];
   };
   CHECK(one(Gelu{}, 1) == doctest::Approx(0.8413447460685429));
@@ -154,22 +154,25 @@ TEST_CASE_TEMPLATE("functions meet their limits: published values, infinities an
 
 TEST_CASE_TEMPLATE("a broadcast map computes every index of the common shape", T, float, double) {
   for (const BroadcastSizes& sizes : broadcasts) {
-    const std::vector<T> a = random_vector<T>(250000, 1), b = random_vector<T>(250000, 2);
+    const Array<T> a = random_vector<T>(250000, 1), b = random_vector<T>(250000, 2);
     Size count = 1;
     for (int d = 0; d < sizes.rank; ++d) count *= sizes.extents[d];
-    std::vector<T> y(static_cast<std::size_t>(count), T(-99)), expected(y.size());
+    Array<T> y(static_cast<std::size_t>(count), T(-99)), expected(y.size());
     for_each_index(sizes.rank, sizes.extents, [&](Size i, const auto& index) {
       expected[i] = a[offset(sizes.rank, index, sizes.a_strides)] - b[offset(sizes.rank, index, sizes.b_strides)];
     });
-    kernels::map<kernels::Subtract>(cpu, sizes, a.data(), b.data(), y.data());
+    on_device([&](auto device) { kernels::map<kernels::Subtract>(device, sizes, a.data(), b.data(), y.data()); });
     CHECK(same_bits(y, expected));
   }
 }
 
 TEST_CASE("a broadcast map reads backwards with a negative stride, and may write over its operand") {
-  std::vector<float> a = random_vector<float>(3 * 37, 1), b = random_vector<float>(37, 2);
-  const std::vector<float> before = a;
-  kernels::map<kernels::Subtract>(cpu, BroadcastSizes{2, {3, 37}, {37, 1}, {0, -1}}, a.data(), b.data() + 36, a.data());
+  Array<float> a = random_vector<float>(3 * 37, 1), b = random_vector<float>(37, 2);
+  const Array<float> before = a;
+  on_device([&](auto device) {
+    kernels::map<kernels::Subtract>(device, BroadcastSizes{2, {3, 37}, {37, 1}, {0, -1}}, a.data(), b.data() + 36,
+                                    a.data());
+  });
   for (Size i = 0; i < 3 * 37; ++i) CHECK(a[i] == before[i] - b[36 - i % 37]);
 }
 
@@ -193,79 +196,79 @@ TEST_CASE_TEMPLATE("copy_strided reads any view and scatter_strided writes it ba
       {2, {5, 0}, {0, 1}},
   };
   for (const StridedSizes& sizes : views) {
-    std::vector<T> x(250000);
+    Array<T> x(250000);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i);
     Size count = 1;
     for (int d = 0; d < sizes.rank; ++d) count *= sizes.extents[d];
-    std::vector<T> y(static_cast<std::size_t>(count), T(-1)), expected(y.size());
-    std::vector<T> written(x.size(), T(-1)), expected_written = written;
+    Array<T> y(static_cast<std::size_t>(count), T(-1)), expected(y.size());
+    Array<T> written(x.size(), T(-1)), expected_written = written;
     for_each_index(sizes.rank, sizes.extents, [&](Size i, const auto& index) {
       const Size at = offset(sizes.rank, index, sizes.strides);
       expected[i] = x[at];
       expected_written[at] = x[at];
     });
-    kernels::copy_strided(cpu, sizes, x.data(), y.data());
+    on_device([&](auto device) { kernels::copy_strided(device, sizes, x.data(), y.data()); });
     CHECK(same_bits(y, expected));
-    kernels::scatter_strided(cpu, sizes, y.data(), written.data());
+    on_device([&](auto device) { kernels::scatter_strided(device, sizes, y.data(), written.data()); });
     CHECK(same_bits(written, expected_written));  // and nothing beside the view
   }
 }
 
 TEST_CASE("copy_strided repeats elements where the stride is 0 and reverses where it is negative") {
-  const std::vector<float> x = {1, 2, 3};
-  std::vector<float> y(6);
-  kernels::copy_strided(cpu, {2, {2, 3}, {0, 1}}, x.data(), y.data());
-  CHECK(y == std::vector<float>{1, 2, 3, 1, 2, 3});
-  kernels::copy_strided(cpu, {2, {3, 2}, {1, 0}}, x.data(), y.data());
-  CHECK(y == std::vector<float>{1, 1, 2, 2, 3, 3});
-  kernels::copy_strided(cpu, {2, {2, 3}, {0, -1}}, x.data() + 2, y.data());
-  CHECK(y == std::vector<float>{3, 2, 1, 3, 2, 1});
+  const Array<float> x = {1, 2, 3};
+  Array<float> y(6);
+  on_device([&](auto device) { kernels::copy_strided(device, {2, {2, 3}, {0, 1}}, x.data(), y.data()); });
+  CHECK(y == Array<float>{1, 2, 3, 1, 2, 3});
+  on_device([&](auto device) { kernels::copy_strided(device, {2, {3, 2}, {1, 0}}, x.data(), y.data()); });
+  CHECK(y == Array<float>{1, 1, 2, 2, 3, 3});
+  on_device([&](auto device) { kernels::copy_strided(device, {2, {2, 3}, {0, -1}}, x.data() + 2, y.data()); });
+  CHECK(y == Array<float>{3, 2, 1, 3, 2, 1});
 }
 
 TEST_CASE("fill, accumulate, affine and gather_rows do what plain loops do") {
   for (const Size n : {0, 1, 7, 33, 97, 70001}) {
-    const std::vector<float> x = random_vector<float>(n, 1);
-    std::vector<float> y(x.size()), expected;
-    kernels::fill(cpu, n, 3.0f, y.data());
-    CHECK(same_bits(y, std::vector<float>(x.size(), 3.0f)));
-    kernels::accumulate(cpu, n, x.data(), y.data());
+    const Array<float> x = random_vector<float>(n, 1);
+    Array<float> y(x.size()), expected;
+    on_device([&](auto device) { kernels::fill(device, n, 3.0f, y.data()); });
+    CHECK(same_bits(y, Array<float>(x.size(), 3.0f)));
+    on_device([&](auto device) { kernels::accumulate(device, n, x.data(), y.data()); });
     for (const float value : x) expected.push_back(3.0f + value);
     CHECK(same_bits(y, expected));
-    kernels::affine(cpu, n, x.data(), 2.0f, -1.0f, y.data());
+    on_device([&](auto device) { kernels::affine(device, n, x.data(), 2.0f, -1.0f, y.data()); });
     for (std::size_t i = 0; i < x.size(); ++i) expected[i] = 2 * x[i] - 1;
     CHECK(distance(y, expected) < 1e-6);
   }
-  const std::vector<std::int32_t> index = {2, 0, 2}, x = {10, 11, 20, 21, 30, 31};
-  std::vector<std::int32_t> y(6);
-  kernels::gather_rows(cpu, 3, 2, index.data(), x.data(), y.data());
-  CHECK(y == std::vector<std::int32_t>{30, 31, 10, 11, 30, 31});
+  const Array<std::int32_t> index = {2, 0, 2}, x = {10, 11, 20, 21, 30, 31};
+  Array<std::int32_t> y(6);
+  on_device([&](auto device) { kernels::gather_rows(device, 3, 4, 2, index.data(), x.data(), y.data()); });
+  CHECK(y == Array<std::int32_t>{30, 31, 10, 11, 30, 31});
 }
 
 TEST_CASE("convert keeps values, drops fractions and saturates integers") {
-  const std::vector<float> x = {0, -1.9f, 1.9f, 3e9f, -3e9f, infinity<float>, -infinity<float>, not_a_number<float>};
-  std::vector<std::int32_t> integers(8);
-  kernels::convert(cpu, 8, x.data(), integers.data());
-  CHECK(integers == std::vector<std::int32_t>{0, -1, 1, 2147483647, -2147483647 - 1, 2147483647, -2147483647 - 1, 0});
-  std::vector<double> doubles(8);
-  kernels::convert(cpu, 8, integers.data(), doubles.data());
+  const Array<float> x = {0, -1.9f, 1.9f, 3e9f, -3e9f, infinity<float>, -infinity<float>, not_a_number<float>};
+  Array<std::int32_t> integers(8);
+  on_device([&](auto device) { kernels::convert(device, 8, x.data(), integers.data()); });
+  CHECK(integers == Array<std::int32_t>{0, -1, 1, 2147483647, -2147483647 - 1, 2147483647, -2147483647 - 1, 0});
+  Array<double> doubles(8);
+  on_device([&](auto device) { kernels::convert(device, 8, integers.data(), doubles.data()); });
   CHECK(doubles[3] == 2147483647.0);
-  kernels::convert(cpu, 8, doubles.data(), integers.data());
+  on_device([&](auto device) { kernels::convert(device, 8, doubles.data(), integers.data()); });
   CHECK(integers[3] == 2147483647);
-  kernels::convert(cpu, 8, x.data(), doubles.data());
+  on_device([&](auto device) { kernels::convert(device, 8, x.data(), doubles.data()); });
   CHECK(doubles[1] == static_cast<double>(-1.9f));
-  std::vector<float> floats(8);
-  kernels::convert(cpu, 8, doubles.data(), floats.data());
-  CHECK(same_bits(std::vector<float>(floats.begin(), floats.end() - 1), std::vector<float>(x.begin(), x.end() - 1)));
+  Array<float> floats(8);
+  on_device([&](auto device) { kernels::convert(device, 8, doubles.data(), floats.data()); });
+  CHECK(same_bits(Array<float>(floats.begin(), floats.end() - 1), Array<float>(x.begin(), x.end() - 1)));
   CHECK(std::isnan(floats[7]));
 }
 
 TEST_CASE("elementwise results do not depend on the number of threads") {
   const Size n = 100003;
-  const std::vector<float> x = random_vector<float>(n, 1, 30), dy = random_vector<float>(n, 2);
+  const Array<float> x = random_vector<float>(n, 1, 30), dy = random_vector<float>(n, 2);
   const auto of_one = [&](auto op) {
     return independent_of_threads([&] {
-      std::vector<float> y(x.size());
-      kernels::map<decltype(op)>(cpu, n, x.data(), y.data());
+      Array<float> y(x.size());
+      on_device([&](auto device) { kernels::map<decltype(op)>(device, n, x.data(), y.data()); });
       return y;
     });
   };
@@ -274,13 +277,13 @@ TEST_CASE("elementwise results do not depend on the number of threads") {
   CHECK(of_one(kernels::Gelu{}));
   CHECK(of_one(kernels::Tanh{}));
   CHECK(independent_of_threads([&] {
-    std::vector<float> y(x.size());
-    kernels::map<kernels::GeluBackward>(cpu, n, x.data(), dy.data(), y.data());
+    Array<float> y(x.size());
+    on_device([&](auto device) { kernels::map<kernels::GeluBackward>(device, n, x.data(), dy.data(), y.data()); });
     return y;
   }));
   CHECK(independent_of_threads([&] {
-    std::vector<float> y(x.size());
-    kernels::affine(cpu, n, x.data(), 0.3f, 0.7f, y.data());
+    Array<float> y(x.size());
+    on_device([&](auto device) { kernels::affine(device, n, x.data(), 0.3f, 0.7f, y.data()); });
     return y;
   }));
 }

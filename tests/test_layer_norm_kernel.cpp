@@ -8,13 +8,13 @@ namespace {
 
 template <class T>
 struct Result {
-  std::vector<T> sum, y, mean, reciprocal_deviation;
+  Array<T> sum, y, mean, reciprocal_deviation;
 };
 
 template <class T>
 struct Input {
   Size rows, n;
-  std::vector<T> x, residual, gain, bias;
+  Array<T> x, residual, gain, bias;
 };
 
 template <class T>
@@ -33,19 +33,21 @@ enum class Residual { with, without };
 
 template <class T>
 Result<T> layer_norm(const Input<T>& in, Residual residual) {
-  Result<T> out{std::vector<T>(in.x.size()), std::vector<T>(in.x.size()),
-                std::vector<T>(static_cast<std::size_t>(in.rows)), std::vector<T>(static_cast<std::size_t>(in.rows))};
+  Result<T> out{Array<T>(in.x.size()), Array<T>(in.x.size()), Array<T>(static_cast<std::size_t>(in.rows)),
+                Array<T>(static_cast<std::size_t>(in.rows))};
   const bool with = residual == Residual::with;
-  kernels::layer_norm(cpu, in.rows, in.n, in.x.data(), with ? in.residual.data() : nullptr, in.gain.data(),
-                      in.bias.data(), static_cast<T>(epsilon), with ? out.sum.data() : nullptr, out.y.data(),
-                      out.mean.data(), out.reciprocal_deviation.data());
+  on_device([&](auto device) {
+    kernels::layer_norm(device, in.rows, in.n, in.x.data(), with ? in.residual.data() : nullptr, in.gain.data(),
+                        in.bias.data(), static_cast<T>(epsilon), with ? out.sum.data() : nullptr, out.y.data(),
+                        out.mean.data(), out.reciprocal_deviation.data());
+  });
   if (!with) out.sum = in.x;
   return out;
 }
 
 // The definition, in double, of the sum that the kernel made.
 template <class T>
-Result<double> plain(const Input<T>& in, const std::vector<T>& sum) {
+Result<double> plain(const Input<T>& in, const Array<T>& sum) {
   Result<double> out;
   const double n = static_cast<double>(in.n);
   for (Size row = 0; row < in.rows; ++row) {
@@ -64,15 +66,16 @@ Result<double> plain(const Input<T>& in, const std::vector<T>& sum) {
 
 template <class T>
 struct Gradients {
-  std::vector<T> dx, d_gain, d_bias;
+  Array<T> dx, d_gain, d_bias;
 };
 
 template <class T>
-Gradients<T> backward(const Input<T>& in, const Result<T>& out, const std::vector<T>& dy) {
-  Gradients<T> d{std::vector<T>(in.x.size(), T(77)), std::vector<T>(in.gain.size(), T(77)),
-                 std::vector<T>(in.bias.size(), T(77))};
-  kernels::layer_norm_backward(cpu, in.rows, in.n, dy.data(), out.sum.data(), in.gain.data(), out.mean.data(),
-                               out.reciprocal_deviation.data(), d.dx.data(), d.d_gain.data(), d.d_bias.data());
+Gradients<T> backward(const Input<T>& in, const Result<T>& out, const Array<T>& dy) {
+  Gradients<T> d{Array<T>(in.x.size(), T(77)), Array<T>(in.gain.size(), T(77)), Array<T>(in.bias.size(), T(77))};
+  on_device([&](auto device) {
+    kernels::layer_norm_backward(device, in.rows, in.n, dy.data(), out.sum.data(), in.gain.data(), out.mean.data(),
+                                 out.reciprocal_deviation.data(), d.dx.data(), d.d_gain.data(), d.d_bias.data());
+  });
   return d;
 }
 
@@ -112,7 +115,7 @@ TEST_CASE("layer norm of 1, 2, 3, 4 is what one computes by hand") {
 }
 
 TEST_CASE("layer norm of float32 rows far from 0 keeps their variance") {
-  Input<float> in{1, 97, random_vector<float>(97, 1), {}, std::vector<float>(97, 1), std::vector<float>(97, 0)};
+  Input<float> in{1, 97, random_vector<float>(97, 1), {}, Array<float>(97, 1), Array<float>(97, 0)};
   for (float& value : in.x) value += 10000;
   const Result<float> out = layer_norm(in, Residual::without);
   CHECK(distance(out.reciprocal_deviation, plain(in, out.sum).reciprocal_deviation) < 1e-3);
@@ -122,25 +125,31 @@ TEST_CASE_TEMPLATE("layer norm may write its results over its inputs", T, float,
   const Input<T> in = random_input<T>(5, 97);
   const Result<T> expected = layer_norm(in, Residual::with);
   Input<T> used = in;
-  std::vector<T> mean(5), reciprocal_deviation(5);
-  kernels::layer_norm(cpu, Size{5}, Size{97}, used.x.data(), used.residual.data(), in.gain.data(), in.bias.data(),
-                      static_cast<T>(epsilon), used.residual.data(), used.x.data(), mean.data(),
-                      reciprocal_deviation.data());
+  Array<T> mean(5), reciprocal_deviation(5);
+  on_device([&](auto device) {
+    kernels::layer_norm(device, Size{5}, Size{97}, used.x.data(), used.residual.data(), in.gain.data(), in.bias.data(),
+                        static_cast<T>(epsilon), used.residual.data(), used.x.data(), mean.data(),
+                        reciprocal_deviation.data());
+  });
   CHECK(same_bits(used.x, expected.y));
   CHECK(same_bits(used.residual, expected.sum));
   used = in;  // the sum is not wanted, y takes the place of the residual
-  kernels::layer_norm<T>(cpu, 5, 97, used.x.data(), used.residual.data(), in.gain.data(), in.bias.data(),
-                         static_cast<T>(epsilon), nullptr, used.residual.data(), mean.data(),
-                         reciprocal_deviation.data());
+  on_device([&](auto device) {
+    kernels::layer_norm<T>(device, 5, 97, used.x.data(), used.residual.data(), in.gain.data(), in.bias.data(),
+                           static_cast<T>(epsilon), nullptr, used.residual.data(), mean.data(),
+                           reciprocal_deviation.data());
+  });
   CHECK(same_bits(used.residual, expected.y));
   CHECK(same_bits(used.x, in.x));
 
-  const std::vector<T> dy = random_vector<T>(5 * 97, 9);
+  const Array<T> dy = random_vector<T>(5 * 97, 9);
   const Gradients<T> gradients = backward(in, expected, dy);
-  std::vector<T> in_place = dy, d_gain(97), d_bias(97);
-  kernels::layer_norm_backward(cpu, Size{5}, Size{97}, in_place.data(), expected.sum.data(), in.gain.data(),
-                               expected.mean.data(), expected.reciprocal_deviation.data(), in_place.data(),
-                               d_gain.data(), d_bias.data());
+  Array<T> in_place = dy, d_gain(97), d_bias(97);
+  on_device([&](auto device) {
+    kernels::layer_norm_backward(device, Size{5}, Size{97}, in_place.data(), expected.sum.data(), in.gain.data(),
+                                 expected.mean.data(), expected.reciprocal_deviation.data(), in_place.data(),
+                                 d_gain.data(), d_bias.data());
+  });
   CHECK(same_bits(in_place, gradients.dx));
 }
 
@@ -149,9 +158,9 @@ TEST_CASE_TEMPLATE("the backward of layer norm follows its definition", T, float
     const Size rows = size.rows, n = size.n;
     const Input<T> in = random_input<T>(rows, n);
     const Result<T> out = layer_norm(in, Residual::with);
-    const std::vector<T> dy = random_vector<T>(rows * n, 5);
+    const Array<T> dy = random_vector<T>(rows * n, 5);
     const Gradients<T> d = backward(in, out, dy);
-    Gradients<double> expected{{}, std::vector<double>(in.gain.size()), std::vector<double>(in.gain.size())};
+    Gradients<double> expected{{}, Array<double>(in.gain.size()), Array<double>(in.gain.size())};
     for (Size row = 0; row < rows; ++row) {
       const double scale = static_cast<double>(out.reciprocal_deviation[row]);
       const auto normalized = [&](Size i) {
@@ -178,7 +187,7 @@ TEST_CASE_TEMPLATE("the backward of layer norm follows its definition", T, float
 
 TEST_CASE("the backward of layer norm agrees with central differences") {
   Input<double> in = random_input<double>(3, 7);
-  const std::vector<double> dy = random_vector<double>(21, 5);
+  const Array<double> dy = random_vector<double>(21, 5);
   const Gradients<double> d = backward(in, layer_norm(in, Residual::with), dy);
   const auto slope = [&](double& parameter) {
     const auto loss = [&] {
@@ -208,9 +217,8 @@ TEST_CASE_TEMPLATE("NaN and infinity spoil their row and no other", T, float, do
       const Result<T> clean = layer_norm(in, Residual::with);
       in.x[position] = poison;
       const Result<T> out = layer_norm(in, Residual::with);
-      CHECK(all_nan(std::vector<T>(out.y.begin(), out.y.begin() + 37)));
-      CHECK(same_bits(std::vector<T>(out.y.begin() + 37, out.y.end()),
-                      std::vector<T>(clean.y.begin() + 37, clean.y.end())));
+      CHECK(all_nan(Array<T>(out.y.begin(), out.y.begin() + 37)));
+      CHECK(same_bits(Array<T>(out.y.begin() + 37, out.y.end()), Array<T>(clean.y.begin() + 37, clean.y.end())));
     }
   }
 }
@@ -218,7 +226,7 @@ TEST_CASE_TEMPLATE("NaN and infinity spoil their row and no other", T, float, do
 TEST_CASE("layer norm does not depend on the number of threads") {
   const Input<float> in = random_input<float>(701, 129);
   const Result<float> out = layer_norm(in, Residual::with);
-  const std::vector<float> dy = random_vector<float>(701 * 129, 5);
+  const Array<float> dy = random_vector<float>(701 * 129, 5);
   CHECK(independent_of_threads([&] { return layer_norm(in, Residual::with).y; }));
   CHECK(independent_of_threads([&] { return backward(in, out, dy).dx; }));
   CHECK(independent_of_threads([&] { return backward(in, out, dy).d_gain; }));

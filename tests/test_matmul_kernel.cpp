@@ -12,9 +12,12 @@
 #include "kernels/elementwise_functions.h"
 #include "kernels/gelu.h"
 #include "kernels/matmul.h"
+#include "tests/test_device.h"
 
 using namespace headshare;
 using namespace headshare::kernels;
+using test::Array;
+using test::on_device;
 
 namespace {
 
@@ -23,15 +26,15 @@ enum class Layout { rows, columns };  // columns: the matrix is stored transpose
 // Exactly as much memory as the matrices have elements, so that the address sanitizer sees every read and write
 // outside.
 template <class T>
-std::vector<T> random_numbers(Size n, Generator& generator) {
-  std::vector<T> numbers(static_cast<std::size_t>(n));
+Array<T> random_numbers(Size n, Generator& generator) {
+  Array<T> numbers(static_cast<std::size_t>(n));
   for (T& x : numbers) x = static_cast<T>(4 * generator.uniform() - 2);
   return numbers;
 }
 
 template <class To, class From>
-std::vector<To> converted(const std::vector<From>& from) {
-  return std::vector<To>(from.begin(), from.end());
+Array<To> converted(const Array<From>& from) {
+  return Array<To>(from.begin(), from.end());
 }
 
 struct Case {
@@ -46,7 +49,7 @@ struct Case {
 };
 
 template <class T>
-MatrixView<T> view(const std::vector<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
+MatrixView<T> view(const Array<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
   const Size batch_stride = matrices == 1 ? 0 : rows * columns;
   if (layout == Layout::rows) return {data.data(), columns, 1, batch_stride};
   return {data.data(), 1, rows, batch_stride};
@@ -54,7 +57,7 @@ MatrixView<T> view(const std::vector<T>& data, Size rows, Size columns, Layout l
 
 template <class T>
 struct Operands {
-  std::vector<T> a, b, bias;
+  Array<T> a, b, bias;
 
   Operands(const Case& c, Generator& generator)
       : a(random_numbers<T>(c.a_matrices * c.sizes.m * c.sizes.k, generator)),
@@ -67,15 +70,15 @@ struct Operands {
 
 template <class T>
 struct Results {
-  std::vector<T> c, before;
+  Array<T> c, before;
 };
 
 enum class Which { fast, plain, packed };  // packed: B is packed first; without a batch
 
 template <class T>
-std::vector<T> packed(Size k, Size n, const MatrixView<T>& b) {
-  std::vector<T> result(static_cast<std::size_t>(packed_size<T>(k, n)));
-  pack_matrix(Cpu{}, k, n, b, result.data());
+Array<T> packed(Size k, Size n, const MatrixView<T>& b) {
+  Array<T> result(static_cast<std::size_t>(packed_size<T>(k, n)));
+  on_device([&](auto device) { pack_matrix(device, k, n, b, result.data()); });
   return result;
 }
 
@@ -84,23 +87,25 @@ Results<T> run(const Case& c, const Operands<T>& operands, Which which) {
   const MatmulSizes& s = c.sizes;
   const auto elements = static_cast<std::size_t>(s.batch * s.m * s.n);
   const T unwritten = std::numeric_limits<T>::quiet_NaN();
-  Results<T> results{std::vector<T>(elements, unwritten), std::vector<T>(c.keep_before ? elements : 0, unwritten)};
+  Results<T> results{Array<T>(elements, unwritten), Array<T>(c.keep_before ? elements : 0, unwritten)};
   const auto a = view(operands.a, s.m, s.k, c.a_layout, c.a_matrices);
   const auto b = view(operands.b, s.k, s.n, c.b_layout, c.b_matrices);
   const Epilogue<T> epilogue{c.bias ? operands.bias.data() : nullptr, c.activation,
                              c.keep_before ? results.before.data() : nullptr};
   if (which == Which::fast)
-    matmul(Cpu{}, s, a, b, results.c.data(), epilogue);
+    on_device([&](auto device) { matmul(device, s, a, b, results.c.data(), epilogue); });
   else if (which == Which::plain)
     matmul_plain(Cpu{}, s, a, b, results.c.data(), epilogue);
   else
-    matmul_packed(Cpu{}, s.m, s.n, s.k, a, packed(s.k, s.n, b).data(), results.c.data(), epilogue);
+    on_device([&](auto device) {
+      matmul_packed(device, s.m, s.n, s.k, a, packed(s.k, s.n, b).data(), results.c.data(), epilogue);
+    });
   return results;
 }
 
 // The largest difference; infinity where exactly one of the two is NaN.
 template <class T>
-double distance(const std::vector<T>& x, const std::vector<double>& y) {
+double distance(const Array<T>& x, const Array<double>& y) {
   REQUIRE(x.size() == y.size());
   double largest = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -146,17 +151,23 @@ TEST_CASE("the plain product has the values computed by hand") {
   // [1 2 3]   [1 4]   [14 32]
   // [4 5 6] * [2 5] = [32 77], plus the bias (-20, 1)
   //           [3 6]
-  const std::vector<double> a = {1, 2, 3, 4, 5, 6}, b = {1, 4, 2, 5, 3, 6}, bias = {-20, 1};
+  const Array<double> a = {1, 2, 3, 4, 5, 6}, b = {1, 4, 2, 5, 3, 6}, bias = {-20, 1};
   for (const Which which : {Which::plain, Which::fast}) {
-    std::vector<double> c(4), before(4);
+    Array<double> c(4), before(4);
     const Epilogue<double> epilogue{bias.data(), Activation::relu, before.data()};
     const MatmulSizes sizes{1, 2, 2, 3};
-    const auto multiply = which == Which::plain ? matmul_plain<double> : matmul<double>;
-    multiply(Cpu{}, sizes, {a.data(), 3, 1}, {b.data(), 2, 1}, c.data(), epilogue);
-    CHECK(before == std::vector<double>{-6, 33, 12, 78});
-    CHECK(c == std::vector<double>{0, 33, 12, 78});
-    multiply(Cpu{}, sizes, {a.data(), 3, 1}, {a.data(), 1, 3}, c.data(), {});  // A times its own transpose
-    CHECK(c == std::vector<double>{14, 32, 32, 77});
+    const auto multiply = [&](const MatrixView<double>& right, const Epilogue<double>& then) {
+      const MatrixView<double> left{a.data(), 3, 1};
+      if (which == Which::plain)
+        matmul_plain(Cpu{}, sizes, left, right, c.data(), then);
+      else
+        on_device([&](auto device) { matmul(device, sizes, left, right, c.data(), then); });
+    };
+    multiply({b.data(), 2, 1}, epilogue);
+    CHECK(before == Array<double>{-6, 33, 12, 78});
+    CHECK(c == Array<double>{0, 33, 12, 78});
+    multiply({a.data(), 1, 3}, {});  // A times its own transpose
+    CHECK(c == Array<double>{14, 32, 32, 77});
   }
 }
 
@@ -208,20 +219,26 @@ TEST_CASE("every matrix of a batch is multiplied with its own partner or with th
 TEST_CASE("a product without k is the activated bias, and one without rows, columns or batch writes nothing") {
   for (const Size m : {1, 5, 33, 200}) {
     const MatmulSizes sizes{2, m, 3, 0};
-    const std::vector<float> bias = {-1, 0, 2};
-    std::vector<float> c(static_cast<std::size_t>(sizes.batch * m * 3), -7.0f);
+    const Array<float> bias = {-1, 0, 2};
+    Array<float> c(static_cast<std::size_t>(sizes.batch * m * 3), -7.0f);
     for (const Layout b_layout : {Layout::rows, Layout::columns}) {
-      const std::vector<float> none;
-      matmul<float>(Cpu{}, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(),
-                    {bias.data(), Activation::relu, nullptr});
+      const Array<float> none;
+      on_device([&](auto device) {
+        matmul<float>(device, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(),
+                      {bias.data(), Activation::relu, nullptr});
+      });
       for (std::size_t i = 0; i < c.size(); ++i) CHECK(c[i] == std::max(0.0f, bias[i % 3]));
-      matmul<float>(Cpu{}, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(), {});
+      on_device([&](auto device) {
+        matmul<float>(device, sizes, view(none, m, 0, Layout::rows, 1), view(none, 0, 3, b_layout, 1), c.data(), {});
+      });
       CHECK(std::all_of(c.begin(), c.end(), [](float x) { return x == 0.0f; }));
     }
   }
-  const std::vector<float> ones(64, 1.0f);
+  const Array<float> ones(64, 1.0f);
   for (const MatmulSizes& sizes : {MatmulSizes{0, 2, 2, 2}, MatmulSizes{1, 0, 2, 2}, MatmulSizes{1, 2, 0, 2}})
-    matmul<float>(Cpu{}, sizes, {ones.data(), 2, 1}, {ones.data(), 2, 1}, nullptr, {});
+    on_device([&](auto device) {
+      matmul<float>(device, sizes, {ones.data(), 2, 1}, {ones.data(), 2, 1}, nullptr, {});
+    });
 }
 
 TEST_CASE("the result has the same bits for one, two and three threads, and inside a parallel region") {
@@ -267,13 +284,13 @@ TEST_CASE("NaN and infinity in A reach exactly their row of C, through every act
         Operands<float> operands(c, generator);
         const Size row = m / 2;
         operands.a[static_cast<std::size_t>(row * 300 + 299)] = std::numeric_limits<float>::quiet_NaN();
-        const std::vector<float> with_nan = run(c, operands, Which::fast).c;
+        const Array<float> with_nan = run(c, operands, Which::fast).c;
         for (std::size_t i = 0; i < with_nan.size(); ++i)
           CHECK(std::isnan(with_nan[i]) == (static_cast<Size>(i) / 33 == row));
 
         operands.a[static_cast<std::size_t>(row * 300 + 299)] = std::numeric_limits<float>::infinity();
         for (float& x : operands.b) x = std::abs(x) + 0.5f;
-        const std::vector<float> with_infinity = run(c, operands, Which::fast).c;
+        const Array<float> with_infinity = run(c, operands, Which::fast).c;
         for (std::size_t i = 0; i < with_infinity.size(); ++i)
           CHECK(std::isinf(with_infinity[i]) == (static_cast<Size>(i) / 33 == row));
       }
@@ -281,12 +298,12 @@ TEST_CASE("NaN and infinity in A reach exactly their row of C, through every act
 
 TEST_CASE("matrices with more memory between their rows than they need are read in place") {
   Generator generator(7);
-  const std::vector<double> data = random_numbers<double>(40 * 50, generator);
+  const Array<double> data = random_numbers<double>(40 * 50, generator);
   for (const Size m : {3, 30}) {
-    std::vector<double> fast(static_cast<std::size_t>(m * 20)), plain(fast.size());
+    Array<double> fast(static_cast<std::size_t>(m * 20)), plain(fast.size());
     const MatrixView<double> a{data.data() + 3, 50, 1}, b{data.data() + 7, 50, 1}, b_transposed{data.data() + 5, 1, 50};
     for (const auto& right : {b, b_transposed}) {
-      matmul<double>(Cpu{}, {1, m, 20, 37}, a, right, fast.data(), {});
+      on_device([&](auto device) { matmul<double>(device, {1, m, 20, 37}, a, right, fast.data(), {}); });
       matmul_plain<double>(Cpu{}, {1, m, 20, 37}, a, right, plain.data(), {});
       CHECK(distance(fast, plain) < 1e-12);
     }

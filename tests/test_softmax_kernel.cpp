@@ -8,8 +8,8 @@ namespace {
 
 // The definition, in double; -infinity allowed.
 template <class T>
-std::vector<double> plain_log_softmax(Size rows, Size n, const std::vector<T>& x) {
-  std::vector<double> y(x.size());
+Array<double> plain_log_softmax(Size rows, Size n, const Array<T>& x) {
+  Array<double> y(x.size());
   for (Size row = 0; row < rows; ++row) {
     double sum = 0, largest = -infinity<double>;
     for (Size i = 0; i < n; ++i) largest = std::max(largest, static_cast<double>(x[row * n + i]));
@@ -19,22 +19,22 @@ std::vector<double> plain_log_softmax(Size rows, Size n, const std::vector<T>& x
   return y;
 }
 
-std::vector<double> exp_of(std::vector<double> x) {
+Array<double> exp_of(Array<double> x) {
   for (double& value : x) value = std::exp(value);
   return x;
 }
 
 template <class T>
-std::vector<T> softmax(Size rows, Size n, const std::vector<T>& x) {
-  std::vector<T> y(x.size());
-  kernels::softmax(cpu, rows, n, x.data(), y.data());
+Array<T> softmax(Size rows, Size n, const Array<T>& x) {
+  Array<T> y(x.size());
+  on_device([&](auto device) { kernels::softmax(device, rows, n, x.data(), y.data()); });
   return y;
 }
 
 template <class T>
-std::vector<T> log_softmax(Size rows, Size n, const std::vector<T>& x) {
-  std::vector<T> y(x.size());
-  kernels::log_softmax(cpu, rows, n, x.data(), y.data());
+Array<T> log_softmax(Size rows, Size n, const Array<T>& x) {
+  Array<T> y(x.size());
+  on_device([&](auto device) { kernels::log_softmax(device, rows, n, x.data(), y.data()); });
   return y;
 }
 
@@ -47,37 +47,37 @@ const std::vector<Case> cases = {{0, 5}, {3, 0}, {1, 1}, {5, 7}, {3, 16}, {4, 33
 
 TEST_CASE_TEMPLATE("softmax and log_softmax follow their definition", T, float, double) {
   for (const auto [rows, n] : cases) {
-    const std::vector<T> x = random_vector<T>(rows * n, 1, 3);
-    const std::vector<double> expected = plain_log_softmax(rows, n, x);
+    const Array<T> x = random_vector<T>(rows * n, 1, 3);
+    const Array<double> expected = plain_log_softmax(rows, n, x);
     CHECK(distance(softmax(rows, n, x), exp_of(expected), 1e-12) < 10 * tolerance<T>);  // relative, also where tiny
     CHECK(distance(log_softmax(rows, n, x), expected) < tolerance<T>);
   }
 }
 
 TEST_CASE_TEMPLATE("softmax may write over its input", T, float, double) {
-  std::vector<T> x = random_vector<T>(5 * 97, 1), logarithms = x;
-  const std::vector<T> expected = softmax(5, 97, x), expected_logarithms = log_softmax(5, 97, x);
-  kernels::softmax(cpu, 5, 97, x.data(), x.data());
-  kernels::log_softmax(cpu, 5, 97, logarithms.data(), logarithms.data());
+  Array<T> x = random_vector<T>(5 * 97, 1), logarithms = x;
+  const Array<T> expected = softmax(5, 97, x), expected_logarithms = log_softmax(5, 97, x);
+  on_device([&](auto device) { kernels::softmax(device, 5, 97, x.data(), x.data()); });
+  on_device([&](auto device) { kernels::log_softmax(device, 5, 97, logarithms.data(), logarithms.data()); });
   CHECK(same_bits(x, expected));
   CHECK(same_bits(logarithms, expected_logarithms));
 }
 
 TEST_CASE_TEMPLATE("softmax of logits of 1e4 is finite and equals that of the shifted logits", T, float, double) {
-  std::vector<T> x = {0, 1, 2, -3}, large = {10000, 10001, 10002, 9997};
+  Array<T> x = {0, 1, 2, -3}, large = {10000, 10001, 10002, 9997};
   CHECK(distance(softmax(1, 4, large), softmax(1, 4, x)) == 0);
   for (T& value : x) value *= 10000;  // the largest takes everything
-  CHECK(softmax(1, 4, x) == std::vector<T>{0, 0, 1, 0});
-  CHECK(log_softmax(1, 4, x) == std::vector<T>{-20000, -10000, 0, -50000});
+  CHECK(softmax(1, 4, x) == Array<T>{0, 0, 1, 0});
+  CHECK(log_softmax(1, 4, x) == Array<T>{-20000, -10000, 0, -50000});
 }
 
 TEST_CASE_TEMPLATE("a masked position, -infinity, has probability exactly 0", T, float, double) {
   const T masked = -infinity<T>;
   for (const Size n : {7, 16, 40, 97}) {
-    std::vector<T> x = random_vector<T>(2 * n, 1);
+    Array<T> x = random_vector<T>(2 * n, 1);
     for (Size i = 1; i < n; i += 2) x[i] = masked;
     for (Size i = n; i < 2 * n; ++i) x[i] = masked;  // the second row sees nothing at all
-    const std::vector<T> y = softmax(2, n, x), logarithm = log_softmax(2, n, x);
+    const Array<T> y = softmax(2, n, x), logarithm = log_softmax(2, n, x);
     double sum = 0;
     for (Size i = 0; i < n; ++i) sum += static_cast<double>(y[i]);
     CHECK(sum == doctest::Approx(1));
@@ -92,11 +92,11 @@ TEST_CASE_TEMPLATE("NaN and +infinity spoil their row and no other", T, float, d
   for (const T poison : {not_a_number<T>, infinity<T>}) {
     for (const Size position : {0, 15, 31, 36}) {
       for (const T others : {T(1), -infinity<T>}) {
-        std::vector<T> x(2 * 37, others);
+        Array<T> x(2 * 37, others);
         x[position] = poison;
         std::fill(x.begin() + 37, x.end(), T(2));
-        const std::vector<T> y = softmax(2, 37, x);
-        CHECK(all_nan(std::vector<T>(y.begin(), y.begin() + 37)));
+        const Array<T> y = softmax(2, 37, x);
+        CHECK(all_nan(Array<T>(y.begin(), y.begin() + 37)));
         CHECK(y[37] == doctest::Approx(1.0 / 37));
       }
     }
@@ -105,10 +105,10 @@ TEST_CASE_TEMPLATE("NaN and +infinity spoil their row and no other", T, float, d
 
 TEST_CASE_TEMPLATE("the backward of softmax and log_softmax follow their definition", T, float, double) {
   for (const auto [rows, n] : cases) {
-    const std::vector<T> x = random_vector<T>(rows * n, 1, 3), dy = random_vector<T>(rows * n, 2);
-    const std::vector<T> y = softmax(rows, n, x), logarithm = log_softmax(rows, n, x);
-    std::vector<T> dx(x.size()), d_logarithm(x.size());
-    std::vector<double> expected(x.size()), expected_logarithm(x.size());
+    const Array<T> x = random_vector<T>(rows * n, 1, 3), dy = random_vector<T>(rows * n, 2);
+    const Array<T> y = softmax(rows, n, x), logarithm = log_softmax(rows, n, x);
+    Array<T> dx(x.size()), d_logarithm(x.size());
+    Array<double> expected(x.size()), expected_logarithm(x.size());
     for (Size row = 0; row < rows; ++row) {
       double dot = 0, sum = 0;
       for (Size i = row * n; i < (row + 1) * n; ++i) dot += static_cast<double>(y[i]) * static_cast<double>(dy[i]);
@@ -118,23 +118,26 @@ TEST_CASE_TEMPLATE("the backward of softmax and log_softmax follow their definit
         expected_logarithm[i] = static_cast<double>(dy[i]) - std::exp(static_cast<double>(logarithm[i])) * sum;
       }
     }
-    kernels::softmax_backward(cpu, rows, n, dy.data(), y.data(), dx.data());
-    kernels::log_softmax_backward(cpu, rows, n, dy.data(), logarithm.data(), d_logarithm.data());
+    on_device([&](auto device) { kernels::softmax_backward(device, rows, n, dy.data(), y.data(), dx.data()); });
+    on_device([&](auto device) {
+      kernels::log_softmax_backward(device, rows, n, dy.data(), logarithm.data(), d_logarithm.data());
+    });
     CHECK(distance(dx, expected) < tolerance<T>);
     CHECK(distance(d_logarithm, expected_logarithm) < 2 * tolerance<T>);
-    std::vector<T> in_place = dy;
-    kernels::softmax_backward(cpu, rows, n, in_place.data(), y.data(), in_place.data());
+    Array<T> in_place = dy;
+    on_device(
+        [&](auto device) { kernels::softmax_backward(device, rows, n, in_place.data(), y.data(), in_place.data()); });
     CHECK(same_bits(in_place, dx));
   }
 }
 
 TEST_CASE("softmax does not depend on the number of threads") {
-  const std::vector<float> x = random_vector<float>(1001 * 97, 1), dy = random_vector<float>(1001 * 97, 2);
+  const Array<float> x = random_vector<float>(1001 * 97, 1), dy = random_vector<float>(1001 * 97, 2);
   CHECK(independent_of_threads([&] { return softmax(1001, 97, x); }));
   CHECK(independent_of_threads([&] { return log_softmax(1001, 97, x); }));
   CHECK(independent_of_threads([&] {
-    std::vector<float> dx(x.size());
-    kernels::softmax_backward(cpu, 1001, 97, dy.data(), x.data(), dx.data());
+    Array<float> dx(x.size());
+    on_device([&](auto device) { kernels::softmax_backward(device, 1001, 97, dy.data(), x.data(), dx.data()); });
     return dx;
   }));
 }

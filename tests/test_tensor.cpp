@@ -34,7 +34,7 @@ TEST_CASE("a new tensor has the shape, type and bytes that were asked for") {
   CHECK(x.count() == 6);
   CHECK(x.bytes() == 48);
   CHECK(x.type() == ElementType::float64);
-  CHECK(x.device() == Device::cpu);
+  CHECK(x.device() == default_device());
   CHECK(zeros({7}).to_vector<float>() == std::vector<float>(7, 0.0F));
   CHECK(full({2, 2}, 3, {ElementType::int32}).to_vector<std::int32_t>() == std::vector<std::int32_t>(4, 3));
   CHECK(zeros({3, 0}).to_vector<float>().empty());
@@ -145,7 +145,7 @@ TEST_CASE("copy_from within one tensor reads everything before it writes") {
   square.copy_from(square.transpose(0, 1));
   CHECK(values_of(square) == Values{0, 3, 6, 1, 4, 7, 2, 5, 8});
   for (const bool forward : {true, false}) {  // as moving a window of a cache does
-    const Size n = 1'000'000;  // enough for several threads
+    const Size n = 1'000'000;                 // enough for several threads
     const Tensor x = counting({n});
     const Tensor low = x.slice(0, 0, n - 1), high = x.slice(0, 1, n);
     forward ? high.copy_from(low) : low.copy_from(high);
@@ -200,55 +200,47 @@ TEST_CASE("values that do not fill the shape are refused") {
   CHECK_THROWS_WITH_AS(from_values<float>({1, 2, 3}, {2, 2}), "tensor: 3 values do not fill the shape [2, 2]", Error);
 }
 
-TEST_CASE("a device without kernels is refused, and nothing is lost") {
-  CHECK_THROWS_WITH_AS(Tensor({2}, {ElementType::float32, Device::cuda}),
-                       "device cuda: this build has no kernels for it; use cpu", Error);
-  const Tensor x = counting({2});
-  CHECK_THROWS_AS(x.to(Device::cuda), Error);
-  CHECK(values_of(x.to(Device::cpu)) == Values{0, 1});
-}
-
 TEST_CASE("memory starts at cache lines") {
   for (const Size n : {1, 7, 33, 1000, 100'003})
     CHECK(reinterpret_cast<std::uintptr_t>(zeros({n}).data<float>()) % 64 == 0);
 }
 
 TEST_CASE("a second tensor of the same or a slightly smaller size reuses the first one's memory") {
-  release_cached_memory(Device::cpu);
+  release_cached_memory(default_device());
   { const Tensor first({1000, 100}, float64); }
-  const MemoryStatistics before = memory_statistics(Device::cpu);
+  const MemoryStatistics before = memory_statistics(default_device());
   CHECK(before.bytes_cached >= 800'000);
   {
     const Tensor second({1000, 100}, float64);
-    const MemoryStatistics during = memory_statistics(Device::cpu);
+    const MemoryStatistics during = memory_statistics(default_device());
     CHECK(during.system_allocations == before.system_allocations);
     CHECK(during.bytes_cached == before.bytes_cached - (during.bytes_in_use - before.bytes_in_use));
     CHECK(during.bytes_in_use - before.bytes_in_use >= 800'000);
     CHECK(during.bytes_in_use - before.bytes_in_use <= 1'000'000);  // at most a quarter more
     const Tensor third({1000, 100}, float64);                       // while the second lives: new memory
-    CHECK(memory_statistics(Device::cpu).system_allocations == before.system_allocations + 1);
+    CHECK(memory_statistics(default_device()).system_allocations == before.system_allocations + 1);
   }
   { const Tensor smaller({99'900}, float64); }
-  CHECK(memory_statistics(Device::cpu).system_allocations == before.system_allocations + 1);
-  release_cached_memory(Device::cpu);
-  CHECK(memory_statistics(Device::cpu).bytes_cached == 0);
-  CHECK(memory_statistics(Device::cpu).bytes_in_use == before.bytes_in_use);
+  CHECK(memory_statistics(default_device()).system_allocations == before.system_allocations + 1);
+  release_cached_memory(default_device());
+  CHECK(memory_statistics(default_device()).bytes_cached == 0);
+  CHECK(memory_statistics(default_device()).bytes_in_use == before.bytes_in_use);
 }
 
 TEST_CASE("the peak of memory is kept until it is reset, and views cost nothing") {
-  reset_peak_memory(Device::cpu);
-  const Size start = memory_statistics(Device::cpu).peak_bytes_in_use;
-  CHECK(start == memory_statistics(Device::cpu).bytes_in_use);
+  reset_peak_memory(default_device());
+  const Size start = memory_statistics(default_device()).peak_bytes_in_use;
+  CHECK(start == memory_statistics(default_device()).bytes_in_use);
   {
     const Tensor x({1 << 20}, float64);
     const Tensor view = x.reshape({1 << 10, 1 << 10}).transpose(0, 1).slice(0, 1, 5),
                  wide = view.broadcast_to({9, 4, 1 << 10});
-    CHECK(memory_statistics(Device::cpu).bytes_in_use == start + (8 << 20));
+    CHECK(memory_statistics(default_device()).bytes_in_use == start + (8 << 20));
   }
-  CHECK(memory_statistics(Device::cpu).bytes_in_use == start);
-  CHECK(memory_statistics(Device::cpu).peak_bytes_in_use == start + (8 << 20));
-  reset_peak_memory(Device::cpu);
-  CHECK(memory_statistics(Device::cpu).peak_bytes_in_use == start);
+  CHECK(memory_statistics(default_device()).bytes_in_use == start);
+  CHECK(memory_statistics(default_device()).peak_bytes_in_use == start + (8 << 20));
+  reset_peak_memory(default_device());
+  CHECK(memory_statistics(default_device()).peak_bytes_in_use == start);
 }
 
 TEST_CASE("small tensors read as nested lists, long dimensions are shortened") {

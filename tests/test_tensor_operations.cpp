@@ -266,7 +266,7 @@ TEST_CASE("operands that do not fit are refused with what came and what was need
   CHECK_THROWS_WITH_AS(max(zeros({2, 0}), 1), "max: dimension 1 of [2, 0] is empty", Error);
   CHECK_THROWS_WITH_AS(argmax(zeros({2, 0})), "argmax: a row of [2, 0] is empty", Error);
   CHECK_THROWS_WITH_AS(sum(x, 2), "shape: [2, 3] has no dimension 2", Error);
-  CHECK_THROWS_WITH_AS(embedding(tokens, zeros({5, 3}), 1, {}, 0), "embedding: index 5 is outside the table of 5 rows",
+  CHECK_THROWS_WITH_AS(embedding(tokens, zeros({5, 3}), 1, {}, 0), "embedding: token 5 at position 1 is outside 0 .. 4",
                        Error);
   CHECK_THROWS_WITH_AS(
       embedding(tokens, zeros({6, 3}), 1, zeros({4, 3}), 3),

@@ -82,7 +82,7 @@ TEST_CASE("a small model learns eight sentences by heart, so that greedy decodin
 TEST_CASE("the gradient of the whole model's loss agrees with central differences") {
   const EncodedCorpus corpus = random_pairs({4, 2, 3}, 11, 2);
   const std::vector<Size> members = {0, 1, 2};
-  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
   std::vector<TransformerConfig> configs;
   configs.push_back(tiny_config(11, {multi_head(4), grouped_query(4, 2), multi_query(4)}));
   configs.push_back(configs[0]);
@@ -107,13 +107,13 @@ TEST_CASE("the gradient of the whole model's loss agrees with central difference
       REQUIRE_MESSAGE(gradient.defined(), name);
       for (int repetition = 0; repetition < 2; ++repetition) {
         const Size i = generator.below(parameter.value().count());
-        double& element = parameter.value().data<double>()[i];
-        const double at = element, step = 1e-6;
-        element = at + step;
+        const Tensor elements = parameter.value().reshape({parameter.value().count()});
+        const double at = elements.at({i}), step = 1e-6;
+        elements.set({i}, at + step);
         const double above = loss().value().item();
-        element = at - step;
+        elements.set({i}, at - step);
         const double below = loss().value().item();
-        element = at;
+        elements.set({i}, at);
         const double numeric = (above - below) / (2 * step);
         const double analytic = gradient.to_vector<double>()[static_cast<std::size_t>(i)];
         const double error = std::abs(analytic - numeric) / std::max(1.0, std::abs(numeric));
@@ -187,7 +187,7 @@ TEST_CASE("dropout masks depend on the seed and the step, and on nothing that ha
   const Transformer model(config, 12);
   const EncodedCorpus corpus = random_pairs({4, 3}, 11, 13);
   const std::vector<Size> members = {0, 1};
-  const Batch batch = make_batch(corpus.pairs, members, Device::cpu);
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
   const auto loss = [&](double probability, std::uint64_t seed, std::uint64_t step) {
     Dropout dropout(probability, seed, step);
     return batch_loss(model, batch, 0, dropout).loss.value().item();
@@ -202,7 +202,7 @@ TEST_CASE("dropout masks depend on the seed and the step, and on nothing that ha
   // A trainer that is told to be at step 4 draws the masks of step 4, without having made the steps before.
   Trainer trainer(model, corpus, tiny_recipe(10, 1000));
   trainer.state.step = 4;
-  const Batch planned = make_batch(corpus.pairs, plan_epoch(corpus, 1000, 1, 0).at(0), Device::cpu);
+  const Batch planned = make_batch(corpus.pairs, plan_epoch(corpus, 1000, 1, 0).at(0), test_device());
   Dropout dropout(0.3, 1, 4);
   const double expected = batch_loss(model, planned, 0, dropout).loss.value().item();
   CHECK(trainer.step().loss == doctest::Approx(expected / static_cast<double>(batch.target_tokens)).epsilon(1e-12));
@@ -212,7 +212,7 @@ TEST_CASE("a loss or gradient that is not finite is one clear error and changes 
   const EncodedCorpus corpus = random_pairs({3, 4, 5}, 11, 14);
   SUBCASE("because of a weight") {
     const Transformer model(tiny_config(), 15);
-    parameter_of(model, "decoder.0.cross.value.weight").data<float>()[3] = static_cast<float>(nan_value);
+    parameter_of(model, "decoder.0.cross.value.weight").set({0, 3}, nan_value);
     Trainer trainer(model, corpus, tiny_recipe(5, 1000));
     const std::vector<Tensor> before = copies(model);
     CHECK_THROWS_WITH_AS(trainer.step(),
@@ -270,12 +270,12 @@ TEST_CASE("the validation NLL is the mean over target tokens, whatever the batch
   double nll = 0, tokens = 0;
   for (const EncodedPair& pair : corpus.pairs) {
     const std::vector<TokenIds> source = {pair.source}, input = {TokenIds(pair.target.begin(), pair.target.end() - 1)};
-    const PaddedTokens padded = pad(source, Device::cpu);
+    const PaddedTokens padded = pad(source, default_device());
     Dropout none = Dropout::none();
     const NoGradient no_gradient;
     const Variable memory = model.encode(padded.tokens, padded.lengths, none);
     const Tensor logits =
-        model.logits(model.decode(pad(input, Device::cpu).tokens, memory, padded.lengths, none)).value();
+        model.logits(model.decode(pad(input, default_device()).tokens, memory, padded.lengths, none)).value();
     for (std::size_t t = 0; t + 1 < pair.target.size(); ++t) {
       double sum = 0;
       for (Size v = 0; v < 11; ++v) sum += std::exp(logits.at({0, static_cast<Size>(t), v}));

@@ -102,8 +102,9 @@ std::vector<Row> benchmark_memory_kernels() {
   add("layer_norm backward", x, 3, 10, [&] { layer_norm_backward(residual, forward, gain); });
   add("dropout", x, 2, 1, [&] { dropout(x, {0.1, 1, 1}); });
   const Tensor weight = random_tensor({7'580'000}), gradient = random_tensor({7'580'000});
-  const Tensor mean = full({7'580'000}, 0), variance = full({7'580'000}, 0);
-  add("adam", weight, 7, 12, [&] { adam({1e-4, 0.9, 0.98, 1e-9, 0, 1, 1}, weight, gradient, mean, variance); });
+  const Tensor mean = full({7'580'000}, 0), variance = full({7'580'000}, 0),
+               scale = full({}, 1, {ElementType::float64});
+  add("adam", weight, 7, 12, [&] { adam({1e-4, 0.9, 0.98, 1e-9, 0, 1}, scale, weight, gradient, mean, variance); });
   return rows;
 }
 

@@ -34,7 +34,7 @@ void run(const std::string& only, const std::string& file) {
   const bool known =
       only.empty() || std::any_of(groups.begin(), groups.end(), [&](const auto& group) { return group.first == only; });
   if (!known) throw UsageError("--only must be one of " + group_names());
-  std::cout << describe_devices();
+  std::cout << describe_processor() << '\n';
   const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
   std::cout << "peak " << with_decimals(peak / 1e9, 0) << " GFLOP/s, reading " << with_decimals(bandwidth / 1e9, 1)
             << " GB/s, " << omp_get_max_threads() << " threads, float32\n\n";

@@ -1,0 +1,90 @@
+# What becomes of kernels/*.cu. For a real GPU nvcc compiles them. Everywhere else the C++ compiler does, together with
+# the simulated device (kernels/simulator/), which runs them on the processor.
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
+file(GLOB simulator_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/simulator/*.cpp)
+find_program(HEADSHARE_NVCC nvcc HINTS /usr/local/cuda/bin)
+find_program(HEADSHARE_NVIDIA_SMI nvidia-smi)
+
+# ---- Which one -------------------------------------------------------------------------------------------------------
+set(headshare_device ${HEADSHARE_DEVICE})
+if(headshare_device STREQUAL "auto")
+  set(headshare_device simulated)
+  if(HEADSHARE_NVCC AND HEADSHARE_NVIDIA_SMI)
+    execute_process(COMMAND ${HEADSHARE_NVIDIA_SMI} -L RESULT_VARIABLE result OUTPUT_VARIABLE gpus ERROR_QUIET)
+    if(result EQUAL 0 AND gpus MATCHES "GPU 0")
+      set(headshare_device cuda)
+    endif()
+  endif()
+endif()
+message(STATUS "Device::cuda: ${headshare_device}")
+
+if(headshare_device STREQUAL "cuda")
+  if(NOT HEADSHARE_NVCC)
+    message(FATAL_ERROR "HEADSHARE_DEVICE=cuda needs nvcc, of the CUDA Toolkit; put its bin folder into PATH")
+  endif()
+  if(NOT CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_COMPILER ${HEADSHARE_NVCC})
+  endif()
+  if(NOT CMAKE_CUDA_ARCHITECTURES)  # of the GPU that is here: "9.0" becomes 90
+    execute_process(COMMAND ${HEADSHARE_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+                    OUTPUT_VARIABLE capability ERROR_QUIET)
+    string(REGEX MATCH "[0-9]+[.][0-9]" capability "${capability}")
+    string(REPLACE "." "" capability "${capability}")
+    if(NOT capability)
+      message(FATAL_ERROR "HEADSHARE_DEVICE=cuda: no GPU answers; name one: -DCMAKE_CUDA_ARCHITECTURES=90")
+    endif()
+    set(CMAKE_CUDA_ARCHITECTURES ${capability})
+  endif()
+  message(STATUS "Compute capability: ${CMAKE_CUDA_ARCHITECTURES}")
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  find_package(CUDAToolkit REQUIRED)
+endif()
+
+# ---- Into the library ------------------------------------------------------------------------------------------------
+# --expt-relaxed-constexpr: functions that are constexpr may be called in kernels, so that Philox and the element-wise
+# functions exist once.
+set(headshare_nvcc_options --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra)
+
+function(headshare_add_cuda_kernels target)
+  target_sources(${target} PRIVATE ${cuda_sources})
+  if(headshare_device STREQUAL "cuda")
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${headshare_nvcc_options}>")
+    target_link_libraries(${target} PUBLIC CUDA::cudart)
+  else()
+    target_sources(${target} PRIVATE ${simulator_sources})
+    set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${headshare_simulated_options}")
+  endif()
+endfunction()
+
+# __shared__ variables are thread-local and constant-initialized: no function is needed that does that at first use.
+set(headshare_simulated_options)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(headshare_simulated_options -fno-extern-tls-init)
+endif()
+
+# ---- Does nvcc accept them too? --------------------------------------------------------------------------------------
+# headshare_nvcc_check: compiles every .cu for an old, a current and a new GPU, a warning is an error. Nothing is run.
+if(HEADSHARE_NVCC AND headshare_device STREQUAL "simulated")
+  set(targets)
+  foreach(capability IN ITEMS 75 90 100)
+    list(APPEND targets -gencode arch=compute_${capability},code=sm_${capability})
+  endforeach()
+  set(objects)
+  foreach(source IN LISTS cuda_sources)
+    get_filename_component(name ${source} NAME)
+    set(object ${PROJECT_BINARY_DIR}/nvcc/${name}.o)
+    list(APPEND objects ${object})
+    add_custom_command(
+      OUTPUT ${object}
+      COMMAND ${HEADSHARE_NVCC} -std=c++20 ${headshare_nvcc_options} -Werror=all-warnings ${targets}
+              -I${PROJECT_SOURCE_DIR} -MD -MF ${object}.d -c ${source} -o ${object}
+      DEPENDS ${source}
+      DEPFILE ${object}.d
+      COMMENT "nvcc ${name}"
+      VERBATIM)
+  endforeach()
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/nvcc)
+  add_custom_target(headshare_nvcc_check DEPENDS ${objects})
+endif()

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/attention.h"
+#include "kernels/warp.cuh"
+
+// What the attention kernels share: which queries a block works on, and heads as tiles of shared memory.
+namespace headshare::kernels {
+
+template <class T>
+__device__ inline T* head_at(HeadsView<T> view, Size b, Size position, Size head) {
+  return view.data + b * view.batch_stride + position * view.position_stride + head * view.head_stride;
+}
+
+// The queries of sentence b that share key/value head g are the rows of one matrix: with H / G = `group` query heads,
+// row r is target r / group of query head g * group + r % group. So each key and value that a block fetches serves all
+// query heads of the group. A tile is `count` of these rows, from row `first` on.
+struct RowTile {
+  int b, g;
+  int group;
+  int first, count;  // int: dividing 64-bit numbers takes a GPU a hundred instructions
+
+  __device__ Size target(int row) const { return (first + row) / group; }
+  __device__ Size head(int row) const { return g * group + (first + row) % group; }
+};
+
+// How many such rows there are.
+constexpr Size rows_of_group(const AttentionSizes& sizes) { return sizes.targets * (sizes.heads / sizes.kv_heads); }
+
+// Calls run(depth) with D rounded up to 32, 64, 128 or 256, as a std::integral_constant: registers cannot be counted at
+// run time. Throws Error for more.
+template <class Run>
+void with_depth(Size head_size, Run run) {
+  if (head_size <= 32) return run(std::integral_constant<int, 32>{});
+  if (head_size <= 64) return run(std::integral_constant<int, 64>{});
+  if (head_size <= 128) return run(std::integral_constant<int, 128>{});
+  if (head_size <= 256) return run(std::integral_constant<int, 256>{});
+  fail("attention: heads of ", head_size, " numbers on device cuda; its kernels hold at most 256 in registers");
+}
+
+// The 16 bytes that one lane loads from shared memory at a time: four floats or two doubles.
+template <class T>
+struct alignas(16) Chunk {
+  static constexpr int size = 16 / static_cast<int>(sizeof(T));
+  T values[size];
+
+  __device__ T operator[](int i) const { return values[i]; }
+};
+
+template <class T>
+__device__ inline Chunk<T> chunk_at(const T* aligned) {
+  return *reinterpret_cast<const Chunk<T>*>(aligned);
+}
+
+// From one row of a tile in shared memory to the next, for rows of `width` numbers, a multiple of 32. A chunk more than
+// the row needs: eight lanes that load a chunk each from eight rows below each other then meet all 32 banks once.
+template <class T>
+constexpr int tile_stride(int width) {
+  return width + Chunk<T>::size;
+}
+
+// Row i of the tile becomes scale * head(i)[0 .. head_size - 1], widened to T, for i < count. All else, up to `rows`
+// rows of `depth` columns, becomes 0, so that the loops over a tile need no bounds. head(i) is a pointer, and each warp
+// asks for it once per row. All `threads` threads of the block call this; each warp loads its share of the rows, next
+// to each other.                                                                  tile: [rows, tile_stride<T>(depth)]
+template <int threads, int rows, int depth, class T, class Head>
+__device__ inline void load_tile(Head head, int count, int head_size, T scale, T* tile) {
+  constexpr int own_rows = rows / (threads / warp_size);
+  static_assert(depth % warp_size == 0 && own_rows * threads == rows * warp_size);
+  const int lane = threadIdx.x % warp_size, own = threadIdx.x / warp_size * own_rows;
+  for (int i = 0; i < own_rows; ++i) {
+    const int row = own + i;
+    const auto* const from = head(row < count ? row : 0);
+    for (int d = lane; d < depth; d += warp_size)
+      tile[row * tile_stride<T>(depth) + d] = row < count && d < head_size ? scale * static_cast<T>(from[d]) : T{0};
+  }
+}
+
+}  // namespace headshare::kernels

@@ -1,0 +1,219 @@
+#include "kernels/reduce.h"
+
+#include <algorithm>
+
+#include "kernels/device_memory.h"
+#include "kernels/largest.h"
+#include "kernels/rows.cuh"
+
+namespace headshare::kernels {
+namespace {
+
+// Workspaces, the last ones: kernels that have partial sums of their own call sum() to add them up.
+constexpr int first_slot = 15, second_slot = 14, total_slot = 13;
+
+// ---- Sum ------------------------------------------------------------------------------------------------------------
+// A long sum is cut into chunks, a block for each, or a few rows could not keep a GPU busy. The chunks' sums are then
+// summed in turn. Each sum has one owner and a fixed order: atomic additions would need no second kernel, but change
+// the last bits from run to run.
+
+// inner = 1: team r adds up chunk r of all chunks of all rows.                     x: [outer, n]; sums: [outer, chunks]
+template <int team, class T>
+__global__ void sum_rows_kernel(Size all_chunks, Size chunk, Size n, Size chunks, const T* x, T* sums) {
+  __shared__ T partial[warps_of<team>];
+  const Size r = row_of_team<team>();
+  if (r >= all_chunks) return;
+  const Size first = r % chunks * chunk, last = first + chunk < n ? first + chunk : n;
+  const T* const row = x + r / chunks * n;
+  T sum = 0;
+  for (Size k = first + member_of_team<team>(); k < last; k += team) sum += row[k];
+  sum = team_sum<team>(sum, partial);
+  if (member_of_team<team>() == 0) sums[r] = sum;
+}
+
+// inner > 1: a block adds up one chunk of 32 columns, so that a warp reads 32 neighbours. Its `column_rows` warps take
+// rows in turn.                                                      x: [outer, n, inner]; sums: [outer, chunks, inner]
+constexpr int columns = warp_size, column_rows = 8;
+
+template <class T>
+__global__ void sum_columns_kernel(Size n, Size inner, Size chunk, Size chunks, const T* x, T* sums) {
+  __shared__ T partial[column_rows][columns];
+  const Size groups = (inner + columns - 1) / columns;
+  const Size column = blockIdx.x % groups * columns + threadIdx.x, c = blockIdx.x / groups;  // c: of [outer, chunks]
+  const Size first = c % chunks * chunk, last = first + chunk < n ? first + chunk : n;
+  const T* const from = x + c / chunks * n * inner + column;
+  T sum = 0;
+  if (column < inner) {
+    for (Size k = first + threadIdx.y; k < last; k += column_rows) sum += from[k * inner];
+  }
+  partial[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || column >= inner) return;
+  for (int i = 1; i < column_rows; ++i) sum += partial[i][threadIdx.x];
+  sums[c * inner + column] = sum;
+}
+
+template <class T>
+void sum_by_chunks(Cuda device, Size outer, Size n, Size inner, const T* x, T* y, int slot, int other_slot) {
+  const Size longest = inner == 1 ? 16 * 1024 : 256;
+  const Size chunks = std::max<Size>(1, (n + longest - 1) / longest), chunk = std::min(n, longest);
+  T* const sums = chunks == 1 ? y : device_scratch<T>(slot, outer * chunks * inner);
+  if (inner == 1) {
+    launch_rows(sum_rows_kernel<warp_size, T>, sum_rows_kernel<long_row_team, T>, device, outer * chunks, chunk, n,
+                chunks, x, sums);
+  } else {
+    launch(sum_columns_kernel<T>, groups_of(inner, columns) * groups_of(outer * chunks, 1), dim3(columns, column_rows),
+           0, device.stream, n, inner, chunk, chunks, x, sums);
+  }
+  if (chunks > 1) sum_by_chunks(device, outer, chunks, inner, sums, y, other_slot, slot);
+}
+
+// ---- Maximum --------------------------------------------------------------------------------------------------------
+template <class T>
+struct Best {
+  T value;
+  std::int32_t index;
+};
+
+// The larger one, the first of equal ones; two NaNs are equal.
+template <class T>
+__device__ Best<T> better(Best<T> a, Best<T> b) {
+  if (exceeds(b.value, a.value)) return b;
+  if (exceeds(a.value, b.value)) return a;
+  return b.index < a.index ? b : a;
+}
+
+// All members call it, and get the result. `partial`: as for team_sum.
+template <int team, class T>
+__device__ Best<T> team_best(Best<T> mine, Best<T>* partial) {
+  for (int step = warp_size / 2; step > 0; step /= 2)
+    mine = better(mine, {__shfl_xor_sync(all_lanes, mine.value, step), __shfl_xor_sync(all_lanes, mine.index, step)});
+  if constexpr (team > warp_size) {
+    share_with_block<team>(mine, partial);
+    for (int i = 0; i < warps_of<team>; ++i) mine = better(mine, partial[i]);
+  }
+  return mine;
+}
+
+// inner = 1. y or index may be null.                                                    x: [rows, n]; y, index: [rows]
+template <int team, class T>
+__global__ void max_of_rows_kernel(Size rows, Size n, const T* x, T* y, std::int32_t* index) {
+  __shared__ Best<T> partial[warps_of<team>];
+  const Size row = row_of_team<team>();
+  if (row >= rows) return;
+  // Members without an element have this to offer; it loses to every element of the row, -infinity too.
+  Best<T> best{-std::numeric_limits<T>::infinity(), std::numeric_limits<std::int32_t>::max()};
+  for (Size k = member_of_team<team>(); k < n; k += team)
+    best = better(best, {x[row * n + k], static_cast<std::int32_t>(k)});
+  best = team_best<team>(best, partial);
+  if (member_of_team<team>() != 0) return;
+  if (y != nullptr) y[row] = best.value;
+  if (index != nullptr) index[row] = best.index;
+}
+
+constexpr int threads = 256;
+
+// inner > 1: a thread per result; neighbours read neighbouring columns.
+template <class T>
+__global__ void max_of_columns_kernel(Size results, Size n, Size inner, const T* x, T* y, std::int32_t* index) {
+  for (Size i = global_thread(); i < results; i += all_threads()) {
+    const T* const from = x + i / inner * n * inner + i % inner;
+    Best<T> best{from[0], 0};
+    for (Size k = 1; k < n; ++k) best = better(best, {from[k * inner], static_cast<std::int32_t>(k)});
+    y[i] = best.value;
+    if (index != nullptr) index[i] = best.index;
+  }
+}
+
+// dx is 0 everywhere else already.
+template <class T>
+__global__ void max_backward_kernel(Size results, Size n, Size inner, const std::int32_t* index, const T* dy, T* dx) {
+  for (Size i = global_thread(); i < results; i += all_threads())
+    dx[(i / inner * n + index[i]) * inner + i % inner] = dy[i];
+}
+
+// ---- Sum of squares -------------------------------------------------------------------------------------------------
+template <class T>
+__global__ void sum_of_squares_kernel(Size n, const T* x, double* sums) {
+  __shared__ double partial[threads / warp_size];
+  double sum = 0;
+  for (Size i = global_thread(); i < n; i += all_threads())
+    sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  sum = block_sum<threads>(sum, partial);
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+// One block.
+__global__ void add_to_total_kernel(Size n, const double* sums, double* total) {
+  __shared__ double partial[threads / warp_size];
+  double sum = 0;
+  for (Size i = threadIdx.x; i < n; i += threads) sum += sums[i];
+  sum = block_sum<threads>(sum, partial);
+  if (threadIdx.x == 0) *total += sum;
+}
+
+}  // namespace
+
+template <class T>
+void sum(Cuda device, Size outer, Size n, Size inner, const T* x, T* y) {
+  sum_by_chunks(device, outer, n, inner, x, y, first_slot, second_slot);
+}
+
+template <class T>
+void max(Cuda device, Size outer, Size n, Size inner, const T* x, T* y, std::int32_t* index) {
+  check_not_empty("max", outer * inner, n);
+  if (inner == 1)
+    launch_rows(max_of_rows_kernel<warp_size, T>, max_of_rows_kernel<long_row_team, T>, device, outer, n, x, y, index);
+  else
+    launch(max_of_columns_kernel<T>, loop_blocks(outer * inner, threads), threads, 0, device.stream, outer * inner, n,
+           inner, x, y, index);
+}
+
+template <class T>
+void max_backward(Cuda device, Size outer, Size n, Size inner, const std::int32_t* index, const T* dy, T* dx) {
+  fill_bytes(device, 0, dx, outer * n * inner * static_cast<Size>(sizeof(T)));
+  launch(max_backward_kernel<T>, loop_blocks(outer * inner, threads), threads, 0, device.stream, outer * inner, n,
+         inner, index, dy, dx);
+}
+
+template <class T>
+void argmax(Cuda device, Size rows, Size n, const T* x, std::int32_t* index) {
+  check_not_empty("argmax", rows, n);
+  T* const no_values = nullptr;
+  launch_rows(max_of_rows_kernel<warp_size, T>, max_of_rows_kernel<long_row_team, T>, device, rows, n, x, no_values,
+              index);
+}
+
+template <class T>
+void add_sum_of_squares(Cuda device, Size n, const T* x, double* total) {
+  constexpr Size per_thread = 16;  // so that most gradients need few blocks, and their sums few passes
+  const unsigned blocks = loop_blocks((n + per_thread - 1) / per_thread, threads);
+  double* const sums = device_scratch<double>(first_slot, blocks);
+  launch(sum_of_squares_kernel<T>, blocks, threads, 0, device.stream, n, x, sums);
+  launch(add_to_total_kernel, 1, threads, 0, device.stream, Size{blocks}, sums, total);
+}
+
+template <class T>
+double sum_of_squares(Cuda device, Size n, const T* x) {
+  double result = 0;
+  double* const total = device_scratch<double>(total_slot, 1);
+  fill_bytes(device, 0, total, sizeof result);
+  add_sum_of_squares(device, n, x, total);
+  copy_to_host(device, total, &result, sizeof result);
+  return result;
+}
+
+template void sum(Cuda, Size, Size, Size, const float*, float*);
+template void sum(Cuda, Size, Size, Size, const double*, double*);
+template void max(Cuda, Size, Size, Size, const float*, float*, std::int32_t*);
+template void max(Cuda, Size, Size, Size, const double*, double*, std::int32_t*);
+template void max_backward(Cuda, Size, Size, Size, const std::int32_t*, const float*, float*);
+template void max_backward(Cuda, Size, Size, Size, const std::int32_t*, const double*, double*);
+template void argmax(Cuda, Size, Size, const float*, std::int32_t*);
+template void argmax(Cuda, Size, Size, const double*, std::int32_t*);
+template void add_sum_of_squares(Cuda, Size, const float*, double*);
+template void add_sum_of_squares(Cuda, Size, const double*, double*);
+template double sum_of_squares(Cuda, Size, const float*);
+template double sum_of_squares(Cuda, Size, const double*);
+
+}  // namespace headshare::kernels
