@@ -14,9 +14,8 @@ Command trace_command() {
             const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", problem);
             const std::string program = (self.parent_path() / "headshare_trace").string();
             if (problem || !std::filesystem::exists(program))
-              fail("trace: there is no ", program,
-                   "; only a build for the simulated device has it, made with GCC on Linux: "
-                   "cmake -B build -DHEADSHARE_DEVICE=simulated");
+              fail("trace: there is no ", program, "; build it: cmake --build ", self.parent_path().string(),
+                   " --target headshare_trace (for the simulated device, with GCC on Linux)");
             std::vector<const char*> arguments = {program.c_str()};
             for (const std::string& word : words) arguments.push_back(word.c_str());
             arguments.push_back(nullptr);

@@ -44,9 +44,7 @@ endfunction()
 # ---- headshare trace -------------------------------------------------------------------------------------------------
 file(GLOB trace_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/trace/*.cpp)
 headshare_traced_program(headshare_trace ${trace_sources} ${PROJECT_SOURCE_DIR}/cli/command.cpp)
-if(TARGET headshare)
-  add_dependencies(headshare headshare_trace)
-endif()
+# Not a dependency of `headshare`: who only wants to train need not compile every kernel twice.
 
 # ---- The tests of the tracer, and those of all kernels under it ------------------------------------------------------
 set(tests ${PROJECT_SOURCE_DIR}/tests)

@@ -34,8 +34,8 @@ inline void check_cuda(cudaError_t status, const char* what) {
   if (status != cudaSuccess) fail("cuda: ", what, ": ", cudaGetErrorString(status));
 }
 
-// Runs kernel(args...) with one thread per index of grid x block. The one spelling that nvcc and other compilers accept:
-// kernel<<<...>>> is CUDA's own. A grid of no blocks does nothing. Throws Error when the launch is refused.
+// Runs kernel(args...) with one thread per index of grid x block. The one spelling that nvcc and other compilers
+// accept: kernel<<<...>>> is CUDA's own. A grid of no blocks does nothing. Throws Error when the launch is refused.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream,
             Arguments&&... arguments) {
@@ -44,10 +44,11 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   (void)stream;  // kernels are done when launch returns: one queue or many makes no difference
   simulator::launch(kernel, grid, block, shared_bytes, std::forward<Arguments>(arguments)...);
 #else
-  constexpr std::size_t without_asking = 48 * 1024;  // more per block must be asked for; how much there is, the GPU says
+  constexpr std::size_t without_asking = 48 * 1024;  // more per block must be asked for
   if (shared_bytes > without_asking)
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
-               "shared memory of a kernel");
+    check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
+        "shared memory of a kernel");
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(arguments)...);
   check_cuda(cudaGetLastError(), "launch of a kernel");
 #endif

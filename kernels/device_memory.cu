@@ -80,7 +80,9 @@ void* device_scratch_bytes(int slot, Size bytes) {
 Cuda cuda() { return {}; }
 bool cuda_is_simulated() { return true; }
 int compute_capability() { return 90; }
-std::string describe_cuda() { return "simulated: CUDA kernels run on the processor, to learn and to test, not to train"; }
+std::string describe_cuda() {
+  return "simulated: CUDA kernels run on the processor, to learn and to test, not to train";
+}
 #else
 Cuda cuda() {
   static const Cuda device = [] {

@@ -14,8 +14,8 @@ namespace headshare::kernels {
 //             tokens: [tokens_count], sentences of `length` tokens one after the other
 //             table: [vocabulary, width]; positions: [at least first_position + length, width], null: none
 //             y: [tokens_count, width]
-// *first_position is above 0 while decoding: the tokens before it are already in the cache. It is a number in the device's
-// memory, so that a recorded step (launch_graph.h) can be repeated at the next position; null: 0.
+// *first_position is above 0 while decoding: the tokens before it are already in the cache. It is a number in the
+// device's memory, so that a recorded step (launch_graph.h) can be repeated at the next position; null: 0.
 // Throws Error when a token is outside the vocabulary; on a GPU later (indices.h), and that row of y is not written.
 template <class T>
 void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table, T scale,

@@ -33,8 +33,8 @@ class Adam {
     });
   }
 
-  // One update from the gradients times gradient_scale (one float64 on their device; NaN: no update), then clears them. A
-  // parameter without a gradient stays. `step` counts from 1.
+  // One update from the gradients times gradient_scale (one float64 on their device; NaN: no update), then clears them.
+  // A parameter without a gradient stays. `step` counts from 1.
   void step(Size step, double learning_rate, const Tensor& gradient_scale);
   void step(Size step, double learning_rate, double gradient_scale);
 

@@ -9,8 +9,8 @@ namespace headshare {
 // undefined).
 // tokens: int32 [B, T]   table: [V, C]   positions: [at least first_position + T, C]                  result: [B, T, C]
 Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position);
-// The same into contiguous memory that is there already. first_position is one int32 on the device, or undefined: 0; the
-// caller knows that `positions` reach that far.
+// The same into contiguous memory that is there already. first_position is one int32 on the device, or undefined: 0;
+// the caller knows that `positions` reach that far.
 void embedding_into(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,
                     const Tensor& first_position, const Tensor& y);
 Tensor embedding_backward(const Tensor& dy, const Tensor& tokens, double scale, const Shape& table_shape);  // [V, C]

@@ -39,8 +39,8 @@ bool profiling();  // whether a Profile lives
 // Says what the operation that is dispatched next will cost.
 void note_work(Size flops, Size bytes);
 
-// Lives while a kernel runs. Kernels of Device::cuda run behind the host's back: the timer waits for them, so a profiled
-// run is slower than one that is not.
+// Lives while a kernel runs. Kernels of Device::cuda run behind the host's back: the timer waits for them, so a
+// profiled run is slower than one that is not.
 class OperationTimer {
  public:
   OperationTimer(const char* name, Device device);

@@ -27,7 +27,8 @@ BlockRunner& block_runner() {
   return runner;
 }
 
-// ---- A block from start to end ---------------------------------------------------------------------------------------
+// ---- A block from start to end
+// ---------------------------------------------------------------------------------------
 void BlockRunner::run(Launch& launch, unsigned block) {
   launch_ = &launch;
   prepare(launch);
@@ -104,7 +105,8 @@ void BlockRunner::after_return() {
   if (alive_ > 0 && waiting_ == alive_) open_barrier();
 }
 
-// ---- Taking turns ----------------------------------------------------------------------------------------------------
+// ---- Taking turns
+// ----------------------------------------------------------------------------------------------------
 Fiber& BlockRunner::free_fiber() {
   if (free_fibers_.empty()) {
     fibers_.push_back(std::make_unique<Fiber>(fibers_.size(), &run_fiber));
@@ -190,7 +192,8 @@ void BlockRunner::stop_in_deadlock() {
   Fiber::switch_to(unused, host_);
 }
 
-// ---- Barriers --------------------------------------------------------------------------------------------------------
+// ---- Barriers
+// --------------------------------------------------------------------------------------------------------
 int BlockRunner::barrier(Vote vote, int predicate, Place place) {
   Thread& me = *current_;
   me.place = place;
@@ -239,7 +242,8 @@ void BlockRunner::open_barrier() {
   at_barrier_.clear();
 }
 
-// ---- Warp functions --------------------------------------------------------------------------------------------------
+// ---- Warp functions
+// --------------------------------------------------------------------------------------------------
 void BlockRunner::warp(WarpOperation operation, unsigned mask, unsigned bytes, void* value, int argument, int width,
                        Place place, void (*together)(void* const*)) {
   Thread& me = *current_;
@@ -347,7 +351,8 @@ void BlockRunner::exchange(unsigned first, unsigned lanes) {
 
 unsigned BlockRunner::active_mask() const { return warp_alive_[number(*current_) / warp_lanes]; }
 
-// ---- What kernels call -----------------------------------------------------------------------------------------------
+// ---- What kernels call
+// -----------------------------------------------------------------------------------------------
 int block_barrier(Vote vote, int predicate, Place place) { return block_runner().barrier(vote, predicate, place); }
 void warp_collective(WarpOperation operation, unsigned mask, unsigned bytes, void* value, int argument, int width,
                      Place place, void (*together)(void* const*)) {

@@ -137,7 +137,8 @@ HEADSHARE_NOT_TRACED inline __attribute__((always_inline)) T change_atomically(T
 
 }  // namespace headshare::simulator
 
-// ---- Synchronization and warp functions (Programming Guide, sections "Synchronization", "Warp Shuffle", "Warp Vote") -
+// ---- Synchronization and warp functions (Programming Guide, sections "Synchronization", "Warp Shuffle", "Warp Vote")
+// -
 #define HEADSHARE_PLACE headshare::simulator::Place place = headshare::simulator::Place::here()
 
 inline void __syncthreads(HEADSHARE_PLACE) {
@@ -200,7 +201,8 @@ inline unsigned __activemask() { return headshare::simulator::active_mask(); }
 inline void __threadfence() { __sync_synchronize(); }
 inline void __threadfence_block() {}
 
-// ---- Atomic functions: real ones, because blocks may run side by side. They return the value before. -----------------
+// ---- Atomic functions: real ones, because blocks may run side by side. They return the value before.
+// -----------------
 #define HEADSHARE_ATOMIC \
   template <class T>     \
   HEADSHARE_NOT_TRACED __attribute__((noinline)) T
@@ -224,7 +226,8 @@ HEADSHARE_ATOMIC atomicCAS(T* address, std::type_identity_t<T> expected, std::ty
       address, [expected, value](T before) HEADSHARE_NOT_TRACED { return before == expected ? value : before; });
 }
 
-// ---- Device functions that C++ has under another name or not at all ---------------------------------------------------
+// ---- Device functions that C++ has under another name or not at all
+// ---------------------------------------------------
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 inline float __expf(float x) { return expf(x); }
@@ -241,7 +244,8 @@ T __ldg(const T* address) {
   return *address;
 }
 
-// ---- The part of the runtime library that kernels/ uses ---------------------------------------------------------------
+// ---- The part of the runtime library that kernels/ uses
+// ---------------------------------------------------------------
 enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 const char* cudaGetErrorString(cudaError_t error);

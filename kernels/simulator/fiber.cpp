@@ -31,7 +31,8 @@ constexpr std::size_t guard_bytes = 64 * 1024;  // never accessible: a stack tha
 
 }  // namespace
 
-// ---- The switch ------------------------------------------------------------------------------------------------------
+// ---- The switch
+// ------------------------------------------------------------------------------------------------------
 #if defined(__x86_64__)
 // Saves what a called function must preserve, exchanges stacks, and returns into the other fiber. `ret` and not a jump:
 // all fibers run the same code, so the processor's prediction of where it returns to is right.
@@ -99,7 +100,8 @@ void Fiber::switch_to(Fiber& from, Fiber& to) {
 }
 #endif
 
-// ---- Stacks ----------------------------------------------------------------------------------------------------------
+// ---- Stacks
+// ----------------------------------------------------------------------------------------------------------
 Fiber::Fiber(std::size_t number, void (*body)()) : body_(body) {
   void* const memory = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -24,7 +24,8 @@ inline float high_bfloat16(std::uint32_t pair) { return std::bit_cast<float>(pai
 inline int result_row(int lane, int i) { return lane / 4 + (i >= 2 ? 8 : 0); }
 inline int result_column(int lane, int i) { return lane % 4 * 2 + i % 2; }
 
-inline void multiply(void* const* lanes, const float (&a)[16][16], const float (&b)[16][8], int depth) {
+HEADSHARE_NOT_TRACED inline void multiply(void* const* lanes, const float (&a)[16][16], const float (&b)[16][8],
+                                          int depth) {
   for (int lane = 0; lane < 32; ++lane) {
     for (int i = 0; i < 4; ++i) {
       float& d = static_cast<const Operands*>(lanes[lane])->d[i];
@@ -38,7 +39,7 @@ inline void multiply(void* const* lanes, const float (&a)[16][16], const float (
 inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], HEADSHARE_PLACE) {
   simulated_mma::Operands operands{d, a, b};
   simulator::warp_collective(simulator::WarpOperation::together, ~0u, 0, &operands, 0, 32, place,
-                             [](void* const* lanes) {
+                             [](void* const* lanes) HEADSHARE_NOT_TRACED {
                                float left[16][16], right[16][8];
                                for (int lane = 0; lane < 32; ++lane) {
                                  const auto& from = *static_cast<const simulated_mma::Operands*>(lanes[lane]);
@@ -60,7 +61,7 @@ inline void mma_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint
 inline void mma_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], HEADSHARE_PLACE) {
   simulated_mma::Operands operands{d, a, b};
   simulator::warp_collective(
-      simulator::WarpOperation::together, ~0u, 0, &operands, 0, 32, place, [](void* const* lanes) {
+      simulator::WarpOperation::together, ~0u, 0, &operands, 0, 32, place, [](void* const* lanes) HEADSHARE_NOT_TRACED {
         float left[16][16], right[16][8];
         for (int lane = 0; lane < 32; ++lane) {
           const auto& from = *static_cast<const simulated_mma::Operands*>(lanes[lane]);

@@ -30,7 +30,8 @@ const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : "no error";
 }
 
-// ---- Memory ----------------------------------------------------------------------------------------------------------
+// ---- Memory
+// ----------------------------------------------------------------------------------------------------------
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory = allocate_in_arena(bytes);
   return *memory == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
@@ -64,7 +65,8 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
   return cudaSuccess;
 }
 
-// ---- Graphs ----------------------------------------------------------------------------------------------------------
+// ---- Graphs
+// ----------------------------------------------------------------------------------------------------------
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
   if (capturing) headshare::fail("cudaStreamBeginCapture: the stream is being captured already");
   capturing = std::make_unique<CUgraph_st>();

@@ -67,7 +67,8 @@ Tensor random_tensor(const Shape& shape) {
   return from_values(values, shape, Device::cuda);
 }
 
-// ---- Bandwidth -------------------------------------------------------------------------------------------------------
+// ---- Bandwidth
+// -------------------------------------------------------------------------------------------------------
 
 void benchmark_copy() {
   const Size bytes = Size{2} << 30;
@@ -78,7 +79,8 @@ void benchmark_copy() {
   add("copy", "2 GiB", seconds, 0, 2.0 * static_cast<double>(bytes));
 }
 
-// ---- Matrix product --------------------------------------------------------------------------------------------------
+// ---- Matrix product
+// --------------------------------------------------------------------------------------------------
 
 struct Cublas {
   cublasHandle_t handle = nullptr;
@@ -138,7 +140,8 @@ void benchmark_matmul() {
   }
 }
 
-// ---- Attention -------------------------------------------------------------------------------------------------------
+// ---- Attention
+// -------------------------------------------------------------------------------------------------------
 
 template <class T>
 HeadsView<T> view(const Tensor& x) {
@@ -211,7 +214,8 @@ void benchmark_decode_attention(Size G) {
       flops, bytes);
 }
 
-// ---- Models ----------------------------------------------------------------------------------------------------------
+// ---- Models
+// ----------------------------------------------------------------------------------------------------------
 
 // Shazeer 2019, section 4: 6 layers, d 1024, 8 heads of 128, batch 1024, source and target of 128 tokens.
 void benchmark_shazeer_decoding() {

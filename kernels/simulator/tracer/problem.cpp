@@ -103,7 +103,7 @@ void Watch::report_race(const SiteState& site, const Access& before, const Acces
 
 void Watch::index_out_of_bounds(const char* file, unsigned line, const char* type, std::int64_t index,
                                 const void* code) {
-  if (!running_ || !new_problem(ProblemKind::out_of_bounds, code, nullptr)) return;
+  if (!new_problem(ProblemKind::out_of_bounds, code, nullptr)) return;
   const char* const slash = std::strrchr(file, '/');
   report(ProblemKind::out_of_bounds, text("out of bounds: ", this_thread(), " uses index ", index, " of ", type, " at ",
                                           slash == nullptr ? file : slash + 1, ':', line));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 #include <tuple>
 
 #include "core/error.h"
@@ -13,14 +14,18 @@ namespace {
 using namespace tracer;
 
 // Made when the program starts and never destroyed: device memory may be freed by static variables at the very end.
-// Null before, when constructors of other files run already.
 Watch* watch = nullptr;
+// What the hooks of this host thread report to; null while it runs no kernel. Host functions in .cu files have hooks too.
+constinit thread_local Watch* watching = nullptr;
+// Host threads may launch kernels side by side, and allocate memory meanwhile. One after the other, here.
+std::mutex one_at_a_time;
 Strictness strictness = Strictness::fail;
 SeenLaunch last;
 std::vector<SeenLaunch> recorded;
 bool recording = false;
 
 void launch_ends() {
+  const std::lock_guard unlocks(one_at_a_time, std::adopt_lock);  // locked when the launch began
   last = watch->launch_ends();
   if (recording) recorded.push_back(last);
   if (strictness == Strictness::fail && !last.problems.empty())
@@ -31,6 +36,7 @@ void launch_ends() {
   watch = new Watch;
   observer.launch_begins = [](const void* kernel, dim3 grid, dim3 block, const void* arguments, std::size_t bytes) {
     const auto begin = reinterpret_cast<std::uintptr_t>(arguments);
+    one_at_a_time.lock();
     watch->launch_begins(kernel, grid, block, {begin, begin + bytes});
   };
   observer.launch_ends = &launch_ends;
@@ -39,20 +45,28 @@ void launch_ends() {
   };
   observer.block_ends = [] { watch->block_ends(); };
   observer.thread_runs = [](unsigned thread, const void* stack_begin, const void* stack_end) {
+    watching = watch;
     watch->thread_runs(thread,
                        {reinterpret_cast<std::uintptr_t>(stack_begin), reinterpret_cast<std::uintptr_t>(stack_end)});
   };
-  observer.nobody_runs = [] { watch->nobody_runs(); };
+  observer.nobody_runs = [] { watching = nullptr; };
   observer.barrier = [] { watch->barrier(); };
   observer.warp_synchronized = [](unsigned warp, unsigned lanes) { watch->warp_synchronized(warp, lanes); };
   observer.atomic = [](const void* address, unsigned bytes, const void* code) {
     accessed(address, bytes, AccessKind::atomic, code, Alignment::natural);
   };
   observer.allocated = [](void* memory, std::size_t bytes, bool managed) {
+    const std::lock_guard lock(one_at_a_time);
     watch->arrays.allocated(memory, bytes, managed);
   };
-  observer.freed = [](void* memory) { watch->arrays.freed(memory); };
-  observer.host_wrote = [](void* memory, std::size_t bytes) { watch->arrays.host_wrote(memory, bytes); };
+  observer.freed = [](void* memory) {
+    const std::lock_guard lock(one_at_a_time);
+    watch->arrays.freed(memory);
+  };
+  observer.host_wrote = [](void* memory, std::size_t bytes) {
+    const std::lock_guard lock(one_at_a_time);
+    watch->arrays.host_wrote(memory, bytes);
+  };
   return true;
 }();
 
@@ -107,11 +121,11 @@ LaunchReport describe(const SeenLaunch& seen) {
 namespace tracer {
 
 void accessed(const void* address, unsigned bytes, AccessKind kind, const void* code, Alignment alignment) {
-  if (watch != nullptr) watch->accessed(reinterpret_cast<std::uintptr_t>(address), bytes, kind, code, alignment);
+  if (watching != nullptr) watching->accessed(reinterpret_cast<std::uintptr_t>(address), bytes, kind, code, alignment);
 }
 
 void index_out_of_bounds(const char* file, unsigned line, const char* type, std::int64_t index, const void* code) {
-  if (watch != nullptr) watch->index_out_of_bounds(file, line, type, index, code);
+  if (watching != nullptr) watching->index_out_of_bounds(file, line, type, index, code);
 }
 
 }  // namespace tracer

@@ -54,7 +54,6 @@ void Watch::barrier() {
 }
 
 void Watch::thread_runs(unsigned thread, AddressRange stack) {
-  running_ = true;
   thread_ = thread;
   stack_ = stacks_[thread] = stack;
 }
@@ -62,7 +61,7 @@ void Watch::thread_runs(unsigned thread, AddressRange stack) {
 // ---- An access ------------------------------------------------------------------------------------------------------
 // Every load and store of every thread comes through here: the common case is short.
 void Watch::accessed(std::uintptr_t address, unsigned bytes, AccessKind kind, const void* code, Alignment alignment) {
-  if (!running_ || stack_.contains(address)) return;  // the thread's own variables: registers, on a GPU
+  if (stack_.contains(address)) return;  // the thread's own variables: registers, on a GPU
   const Recent& known = recent(code);
   if (known.code != code || known.bytes != bytes || address - known.begin > known.last)
     if (!resolve(address, bytes, kind, code)) return;

@@ -36,7 +36,6 @@ class Watch {
   void block_begins(void* dynamic_shared, std::size_t bytes);
   void block_ends();
   void thread_runs(unsigned thread, AddressRange stack);
-  void nobody_runs() { running_ = false; }
   void barrier();
   void warp_synchronized(unsigned warp, unsigned lanes) { ordering_.warp_synchronized(warp, lanes); }
 
@@ -90,7 +89,6 @@ class Watch {
   std::string this_thread() const;
   std::string place(const Array* array, std::uintptr_t address) const;
 
-  bool running_ = false;
   unsigned thread_ = 0;
   AddressRange stack_;
   AddressRange arguments_, program_;
