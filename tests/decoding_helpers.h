@@ -22,13 +22,22 @@ inline std::vector<TokenIds> random_sources(const std::vector<Size>& lengths, st
   return sources;
 }
 
+// The same weights on another device. On the CPU: for expected values that take many forward passes.
+inline Transformer copy_on(Device device, const Transformer& model) {
+  Transformer copy(model.config(), 0, {model.options().type, device});
+  copy.visit([&](const std::string& name, const Parameter& parameter) {
+    parameter.value().copy_from(parameter_of(model, name).to(device));
+  });
+  return copy;
+}
+
 struct EncodedBatch {
   Variable memory;
   Tensor lengths;
 };
 inline EncodedBatch encoded(const Transformer& model, const std::vector<TokenIds>& sources) {
   const NoGradient no_gradient;
-  const PaddedTokens padded = pad(sources, default_device());
+  const PaddedTokens padded = pad(sources, model.options().device);
   Dropout none = Dropout::none();
   return {model.encode(padded.tokens, padded.lengths, none), padded.lengths};
 }

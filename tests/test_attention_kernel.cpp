@@ -57,6 +57,7 @@ void check_backward(const Problem<double>& p) {
 template <class Check>
 void for_all_sizes(Check check) {
   const std::vector<Size> odd{1, 7, 33, 97};
+  test::Turn turn(3);
   for (const Size H : {1, 2, 4, 6})
     for (const Size G : {Size{1}, Size{2}, H}) {
       if (H % G != 0) continue;
@@ -66,6 +67,7 @@ void for_all_sizes(Check check) {
             // The full product would take a minute: the largest sizes meet few heads.
             if (T * S * H > 33 * 33 * 2 && D != 7 && D != 32) continue;
             if (T * S * H > 33 * 97 * 2 && H != 6) continue;
+            if (!turn()) continue;
             const AttentionSizes sizes{2, T, S, H, G, D};
             const Array<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
             check(make_problem(sizes, Order::any, (T + D) % 2 == 0 ? lengths : Array<std::int32_t>{}));
@@ -225,8 +227,8 @@ TEST_CASE("the number of threads changes no bit") {
 }
 
 TEST_CASE("the backward of attention agrees with central differences") {
-  for (const Size G : {1, 2, 4})
-    for (const Order order : {Order::any, Order::causal}) {
+  for (const Size G : test::fewer(std::vector<Size>{1, 2, 4}, {2}))
+    for (const Order order : test::fewer(std::vector<Order>{Order::any, Order::causal}, {Order::causal})) {
       Problem<double> p = make_problem({2, 4, 6, 4, G, 5}, order, {6, 3});
       CAPTURE(describe(p));
       const Heads<double> d_output = random_upstream(p);
@@ -258,8 +260,8 @@ TEST_CASE("the backward of attention agrees with central differences") {
 }
 
 TEST_CASE("a few queries over a cache agree with plain loops for all head sizes, float32 and bfloat16") {
-  for (const Size D : {8, 16, 24, 32, 64, 128, 130})
-    for (const Size S : {1, 7, 15, 16, 33, 257})
+  for (const Size D : test::fewer(std::vector<Size>{8, 16, 24, 32, 64, 128, 130}, {8, 24, 130}))
+    for (const Size S : test::fewer(std::vector<Size>{1, 7, 15, 16, 33, 257}, {7, 33, 257}))
       for (const auto& [T, H, G] : std::vector<std::array<Size, 3>>{
                {1, 2, 2}, {1, 4, 2}, {1, 3, 1}, {1, 8, 1}, {3, 4, 2}, {4, 8, 1}, {1, 10, 2}}) {
         const Array<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};

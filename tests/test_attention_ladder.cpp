@@ -12,9 +12,6 @@ using namespace headshare::kernels::attention_test;
 
 namespace {
 
-// All rungs are CUDA's: a run of the tests on the CPU has nothing to do here.
-bool on_cpu() { return test::test_device() == Device::cpu; }
-
 // Keys and values that bfloat16 holds exactly: then one expectation serves all element types.
 Problem<double> coarse_problem(AttentionSizes sizes, Order order, Array<std::int32_t> lengths = {},
                                Layout layout = Layout::positions_first) {
@@ -104,8 +101,10 @@ void check_ladders(const Problem<double>& p) {
 
 }  // namespace
 
+// All of this is CUDA's: where the tests run on the CPU, doctest skips it, and says so in its count.
+TEST_SUITE_BEGIN("the ladders of attention" * doctest::skip(test::test_device() == Device::cpu));
+
 TEST_CASE("all rungs of the attention ladders agree with plain loops") {
-  if (on_cpu()) return;
   const std::array<Size, 6> head_sizes{1, 7, 32, 33, 64, 97};
   std::size_t turn = 0;  // head sizes, paddings and layouts take turns: all products would take a minute
   for (const Size T : {1, 7, 33, 65})
@@ -121,21 +120,18 @@ TEST_CASE("all rungs of the attention ladders agree with plain loops") {
 }
 
 TEST_CASE("rungs of attention: queries that see no key, because all is padding or all lies in the future") {
-  if (on_cpu()) return;
   for (const Size T : {1, 5, 70})
     for (const Order order : {Order::any, Order::causal})
       check_ladders(coarse_problem({3, T, 3, 4, 2, 7}, order, {0, 3, 0}));
 }
 
 TEST_CASE("rungs of attention: many tiles of queries and keys, and the largest heads") {
-  if (on_cpu()) return;
   check_ladders(coarse_problem({1, 70, 300, 3, 1, 16}, Order::causal, {290}));
   check_ladders(coarse_problem({1, 3, 300, 4, 1, 40}, Order::any));
   check_ladders(coarse_problem({1, 35, 40, 1, 1, 256}, Order::causal));
 }
 
 TEST_CASE("fused attention: scores that grow from tile to tile do not overflow") {
-  if (on_cpu()) return;
   Problem<double> p = coarse_problem({1, 20, 100, 1, 1, 8}, Order::any);
   p.key.for_each([&](Size b, Size s, Size g, Size d) { p.key(b, s, g, d) *= static_cast<double>(Size{1} << s / 10); });
   const Problem<float> rounded = to_float(p);
@@ -145,7 +141,6 @@ TEST_CASE("fused attention: scores that grow from tile to tile do not overflow")
 }
 
 TEST_CASE("fused attention: log_sum_exp is kept only where it is wanted") {
-  if (on_cpu()) return;
   const Problem<float> p = to_float(make_problem({2, 9, 33, 4, 2, 7}, Order::causal));
   Result<float> with = empty_result(p), without = empty_result(p);
   for (Result<float>* r : {&with, &without})
@@ -156,7 +151,6 @@ TEST_CASE("fused attention: log_sum_exp is kept only where it is wanted") {
 }
 
 TEST_CASE("fused attention: heads that are too large, and nothing to do") {
-  if (on_cpu()) return;
   const auto run_sizes = [](AttentionSizes sizes) {
     attention_fused<float>(cuda(), sizes, {}, {nullptr, 0, 0, 0}, {nullptr, 0, 0, 0}, {nullptr, 0, 0, 0},
                            {nullptr, 0, 0, 0}, nullptr);
@@ -166,3 +160,5 @@ TEST_CASE("fused attention: heads that are too large, and nothing to do") {
   run_sizes({2, 0, 5, 2, 1, 8});
   synchronize(cuda());
 }
+
+TEST_SUITE_END();

@@ -81,7 +81,9 @@ struct PlainAttention {
   }
 };
 
-const Tensor x_values = random_tensor({B, T, C}, 2), source_values = random_tensor({B, S, C}, 3);
+// Made when a test asks for them: before main the tests' device is not yet the default one.
+Tensor x_values() { return random_tensor({B, T, C}, 2); }
+Tensor source_values() { return random_tensor({B, S, C}, 3); }
 
 // [first, last) of the columns of a parameter, copied into another one's.
 void copy_columns(const Variable& from, Size from_begin, const Variable& to, Size to_begin, Size count) {
@@ -104,37 +106,37 @@ TEST_CASE("the layer is its definition in plain loops, for every way to share he
   for (const Size G : {1, 2, 3, 6}) {
     CAPTURE(G);
     const Attention layer = random_layer({H, G});
-    const Variable x(x_values), source(source_values);
-    CHECK(difference(layer(x, source, {}).value(), PlainAttention{layer}(x_values, source_values)) < 1e-13);
+    const Variable x(x_values()), source(source_values());
+    CHECK(difference(layer(x, source, {}).value(), PlainAttention{layer}(x_values(), source_values())) < 1e-13);
     PlainAttention padded{layer};
     padded.lengths = {5, 2};
-    CHECK(difference(layer(x, source, {lengths, any_order}).value(), padded(x_values, source_values)) < 1e-13);
+    CHECK(difference(layer(x, source, {lengths, any_order}).value(), padded(x_values(), source_values())) < 1e-13);
     PlainAttention masked{layer};
     masked.mask = {{}, causal};
-    CHECK(difference(layer(source, source, {{}, causal}).value(), masked(source_values, source_values)) < 1e-13);
+    CHECK(difference(layer(source, source, {{}, causal}).value(), masked(source_values(), source_values())) < 1e-13);
   }
 }
 
 TEST_CASE("the layer in float32 is within a few roundings of the plain loops in double") {
   for (const Size G : {1, 2, 6}) {
     const Attention layer = random_layer({H, G}), coarse = random_layer({H, G}, {ElementType::float32});
-    const Variable x(x_values.to(ElementType::float32)), source(source_values.to(ElementType::float32));
-    CHECK(difference(coarse(x, source, {}).value(), PlainAttention{layer}(x_values, source_values)) < 1e-5);
+    const Variable x(x_values().to(ElementType::float32)), source(source_values().to(ElementType::float32));
+    CHECK(difference(coarse(x, source, {}).value(), PlainAttention{layer}(x_values(), source_values())) < 1e-5);
   }
 }
 
 TEST_CASE("query head h reads key/value head h / (H / G), and no other") {
   const Attention layer = random_layer(grouped_query(H, 2));
-  const Tensor value = layer(Variable(x_values), Variable(source_values), {}).value();
+  const Tensor value = layer(Variable(x_values()), Variable(source_values()), {}).value();
   PlainAttention interleaved{layer};
   interleaved.kv_head_of = [](Size h) { return h % 2; };
-  CHECK(difference(value, interleaved(x_values, source_values)) > 0.01);
+  CHECK(difference(value, interleaved(x_values(), source_values())) > 0.01);
 
   // With an output projection that changes nothing, the heads can be looked at one by one.
   layer.output.weight.value().copy_from(zeros({C, C}, float64));
   for (Size c = 0; c < C; ++c) layer.output.weight.value().set({c, c}, 1);
   const auto heads = [&] {
-    return layer(Variable(x_values), Variable(source_values), {}).value().reshape({B, T, H, D});
+    return layer(Variable(x_values()), Variable(source_values()), {}).value().reshape({B, T, H, D});
   };
   for (const Linear* projection : {&layer.key, &layer.value}) {
     const Tensor before = heads();
@@ -153,11 +155,13 @@ TEST_CASE("grouped-query attention with as many groups as heads is multi-head at
   CHECK(grouped_query(H, H) == multi_head(H));
   CHECK(grouped_query(H, 1) == multi_query(H));
   const Attention grouped = random_layer(grouped_query(H, H)), multi = random_layer(multi_head(H));
-  const Variable x(x_values), source(source_values);
+  const Variable x(x_values()), source(source_values());
   CHECK(same_values(grouped(x, source, {}).value(), multi(x, source, {}).value()));
 }
 
-TEST_CASE("sharing a head is multi-head attention whose key/value heads are copies, bit for bit") {
+TEST_CASE("sharing a head is multi-head attention whose key/value heads are copies, on the CPU bit for bit") {
+  // On CUDA another kernel serves few queries per key/value head than serves many, and adds up in another order.
+  const double allowed = test_device() == Device::cpu ? 0 : 1e-13;
   for (const Size G : {1, 2, 3}) {
     CAPTURE(G);
     const Attention shared = random_layer({H, G}), multi = random_layer(multi_head(H));
@@ -168,8 +172,8 @@ TEST_CASE("sharing a head is multi-head attention whose key/value heads are copi
       copy_columns(shared.value.weight, h / group * D, multi.value.weight, h * D, D);
       copy_columns(shared.value.bias, h / group * D, multi.value.bias, h * D, D);
     }
-    const Variable x(x_values), source(source_values);
-    CHECK(same_values(shared(x, source, {}).value(), multi(x, source, {}).value()));
+    const Variable x(x_values()), source(source_values());
+    CHECK(difference(shared(x, source, {}).value(), multi(x, source, {}).value()) <= allowed);
   }
 }
 
@@ -257,13 +261,13 @@ TEST_CASE("attending position by position with a cache gives the same as attendi
   for (const Size G : {1, 2, 6}) {
     CAPTURE(G);
     const Attention layer = random_layer({H, G});
-    const Variable all(source_values);
+    const Variable all(source_values());
     const Tensor whole = layer(all, all, {{}, causal}).value();
     for (const Size step : {1, 2}) {
       KeyValueCache cache(B, G, S + 3, D, float64);
       for (Size begin = 0; begin < S; begin += step) {
         const Size end = std::min(begin + step, S);
-        const Variable x(source_values.slice(1, begin, end).clone());
+        const Variable x(source_values().slice(1, begin, end).clone());
         cache.append(layer.keys_values(x));
         const Tensor y = layer.attend(x, cache.keys_values(), {{}, causal}).value();
         CHECK(difference(y, whole.slice(1, begin, end)) < 1e-13);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/report/csv_log.h"
 #include "core/text/corpus.h"
 #include "tests/model_helpers.h"
 
@@ -94,6 +95,31 @@ TEST_CASE("train refuses bad data and bad models with one line that says what to
   check_refused(headshare_command(folder, tiny + "--norm sideways --out x"), 1, "norm 'sideways'");
   check_refused(headshare_command(folder, tiny + "--keep everything --out x"), 2, "--keep 'everything'");
   CHECK_FALSE(std::filesystem::exists(folder / "x"));
+}
+
+TEST_CASE("train --device cuda trains as the CPU does, and what it made translates on both") {
+  const TemporaryFolder& folder = trained();
+  write_corpus(folder / "small", test::small_corpus(6), {.source = "en", .target = "de"});
+  const std::string options =
+      "train --data small --valid small --merges 20 --d-model 16 --d-ff 24 --heads 4 --kv-heads 2 "
+      "--layers 1 --max-length 64 --steps 4 --warmup 2 --tokens-per-batch 60 --log-every 1 ";
+  std::vector<std::vector<double>> losses;
+  for (const std::string device : {"cpu", "cuda"}) {
+    const Outcome run = headshare_command(folder, text(options, "--device ", device, " --out on-", device));
+    REQUIRE_MESSAGE(run.code == 0, run.error);
+    losses.push_back(read_csv(folder / text("on-", device, "/log.csv")).numbers("train_loss"));
+  }
+  REQUIRE(losses[0].size() == 4);
+  CHECK(test::distance(losses[1], losses[0]) < 1e-4);
+  const auto translation = [&](const std::string& device) {
+    const std::string words = text("translate on-cuda --beam 2 --device ", device);
+    const Outcome outcome = headshare_command(folder, words, "the red dog\n");
+    CHECK_MESSAGE(outcome.code == 0, outcome.error);
+    return outcome.out;
+  };
+  CHECK(translation("cuda") == translation("cpu"));
+  check_refused(headshare_command(folder, options + "--device gpu --out x"), 2,
+                "--device must be cpu or cuda, not gpu");
 }
 
 TEST_CASE("a loss that is no number any more stops the run with advice and keeps the folder") {

@@ -18,8 +18,6 @@ using namespace headshare::kernels::attention_test;
 
 namespace {
 
-bool on_cpu() { return test::test_device() == Device::cpu; }
-
 // Keys and values that bfloat16 holds exactly: then one expectation serves all element types.
 Problem<double> cache_problem(AttentionSizes sizes, Order order, Array<std::int32_t> lengths = {},
                               Layout layout = Layout::cache) {
@@ -80,8 +78,10 @@ void check_all_types(const Problem<double>& p) {
 
 }  // namespace
 
+// All of this is CUDA's: where the tests run on the CPU, doctest skips it, and says so in its count.
+TEST_SUITE_BEGIN("decode attention on CUDA" * doctest::skip(test::test_device() == Device::cpu));
+
 TEST_CASE("decode attention agrees with plain loops, whatever is shared and however long the cache is") {
-  if (on_cpu()) return;
   const std::array<Size, 5> head_sizes{1, 7, 32, 64, 97};
   std::size_t turn = 0;  // head sizes, paddings, orders and layouts take turns: all products would take a minute
   for (const Size T : {1, 3})
@@ -100,13 +100,11 @@ TEST_CASE("decode attention agrees with plain loops, whatever is shared and howe
 }
 
 TEST_CASE("decode attention: the largest heads and the most rows") {
-  if (on_cpu()) return;
   for (const Size D : {128, 256}) check_all_types(cache_problem({1, 2, 40, 8, 1, D}, Order::causal));
   check_all_types(cache_problem({1, 4, 33, 4, 1, 40}, Order::causal));
 }
 
 TEST_CASE("decode attention: so many sentences that a warp takes several steps, of different lengths") {
-  if (on_cpu()) return;
   const Size B = 1024, S = 290;  // two splits, of up to 256 keys
   Array<std::int32_t> lengths;
   for (Size b = 0; b < B; ++b) lengths.push_back(static_cast<std::int32_t>(S - b % 50));
@@ -114,14 +112,12 @@ TEST_CASE("decode attention: so many sentences that a warp takes several steps, 
 }
 
 TEST_CASE("decode attention: queries that see no key") {
-  if (on_cpu()) return;
   for (const Size T : {1, 3})
     for (const Size S : {2, 140})
       check_all_types(cache_problem({3, T, S, 4, 2, 8}, Order::causal, {0, static_cast<std::int32_t>(S), 1}));
 }
 
 TEST_CASE("decode attention reads nothing from padding, and does not need log_sum_exp") {
-  if (on_cpu()) return;
   Problem<float> p = to_float(cache_problem({1, 1, 300, 8, 1, 64}, Order::any, {150}));
   const Result<float> before = run_per_group<float, float>(p);
   for (Size s = 150; s < 300; ++s)
@@ -135,7 +131,6 @@ TEST_CASE("decode attention reads nothing from padding, and does not need log_su
 }
 
 TEST_CASE("decode attention: scores that grow along the cache do not overflow") {
-  if (on_cpu()) return;
   Problem<double> p = cache_problem({1, 1, 300, 2, 1, 8}, Order::any);
   p.key.for_each([&](Size b, Size s, Size g, Size d) { p.key(b, s, g, d) *= static_cast<double>(Size{1} << s / 30); });
   const Result<double> expected = plain(p);
@@ -148,7 +143,6 @@ TEST_CASE("decode attention: scores that grow along the cache do not overflow") 
 }
 
 TEST_CASE("decode attention: more rows than it is made for, and nothing to do") {
-  if (on_cpu()) return;
   const auto run_sizes = [](AttentionSizes sizes) {
     decode_attention_per_group<float>(cuda(), sizes, {}, {nullptr, 0, 0, 0}, {nullptr, 0, 0, 0}, {nullptr, 0, 0, 0},
                                       {nullptr, 0, 0, 0}, nullptr);
@@ -211,3 +205,5 @@ TEST_CASE("moves of cache rows happen one after the other") {
   test::on_device([&](auto device) { move_rows<float>(device, first_two, 1, 1, 1, rows.data()); });
   CHECK(rows == Array<float>{1, 1, 1, 4});
 }
+
+TEST_SUITE_END();

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/device.h"
@@ -19,6 +20,27 @@ inline Device test_device() {
   }();
   return device;
 }
+
+// The simulated device is about a thousand times slower than the processor: tests that go through many sizes, seeds or
+// steps take fewer of them there. What is left out there, the same test does on the processor and on a GPU.
+inline bool on_simulated_device() { return test_device() == Device::cuda && kernels::cuda_is_simulated(); }
+
+template <class T>
+T fewer(const T& everywhere, const std::type_identity_t<T>& simulated) {
+  return on_simulated_device() ? simulated : everywhere;
+}
+
+// For the cases of nested loops: `if (!turn()) continue;` takes one of `period` on the simulated device, and all
+// elsewhere. A period that divides none of the loops' lengths lets all values of each loop have their turn.
+class Turn {
+ public:
+  explicit Turn(Size period) : period_(fewer(Size{1}, period)) {}
+  bool operator()() { return count_++ % period_ == 0; }
+
+ private:
+  Size period_;
+  Size count_ = 0;
+};
 
 // Memory that the test and the kernels under test may both touch.
 template <class T>

@@ -14,8 +14,7 @@
 #include "kernels/matmul_ladder.h"
 #include "tests/kernel_helpers.h"
 
-// Every rung of the ladder against plain loops in float64. The ladder is CUDA's: where the tests run on the CPU, there
-// is nothing to test here.
+// Every rung of the ladder against plain loops in float64.
 
 using namespace headshare;
 using namespace headshare::kernels;
@@ -169,12 +168,12 @@ void check_everywhere(const Case& c, std::uint64_t seed) {
   check(c, tensor_core_rungs<float>(), operands);
 }
 
-bool on_cpu() { return test_device() == Device::cpu; }
-
 }  // namespace
 
+// All of this is CUDA's: where the tests run on the CPU, doctest skips it, and says so in its count.
+TEST_SUITE_BEGIN("the ladder of the matrix product" * doctest::skip(test_device() == Device::cpu));
+
 TEST_CASE("every rung agrees with plain loops for odd sizes and all transposed forms") {
-  if (on_cpu()) return;
   const std::vector<std::tuple<Size, Size, Size>> sizes = {{1, 1, 1},  {1, 97, 33}, {7, 33, 65}, {7, 1, 97},
                                                            {33, 7, 7}, {65, 97, 1}, {97, 65, 33}};
   for (const auto& [m, n, k] : sizes)
@@ -182,13 +181,11 @@ TEST_CASE("every rung agrees with plain loops for odd sizes and all transposed f
 }
 
 TEST_CASE("tiles of 128 agree with plain loops where they are full and where they are cut") {
-  if (on_cpu()) return;
   for (const auto& [a_layout, b_layout] : all_layouts)
     check_everywhere({{1, 129, 130, 35}, a_layout, b_layout, 1, 1, true, Activation::relu, true}, 2);
 }
 
 TEST_CASE("sums over a K that is cut into parts agree with plain loops, and have the same bits twice") {
-  if (on_cpu()) return;
   for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{1, 33, 257}, {3, 7, 391}, {8, 65, 300}, {9, 33, 270}})
     for (const Layout layout : {Layout::rows, Layout::columns}) {
       const Layout other = layout == Layout::rows ? Layout::columns : Layout::rows;
@@ -204,7 +201,6 @@ TEST_CASE("sums over a K that is cut into parts agree with plain loops, and have
 }
 
 TEST_CASE("the product for few rows agrees with plain loops where a block walks over K in several steps") {
-  if (on_cpu()) return;
   for (const Layout layout : {Layout::rows, Layout::columns}) {
     const Case c{{130, 2, 3, 300}, Layout::rows, layout, 130, 1};  // so many blocks that K is not cut into parts
     check(c, {Rung<float, float>{"few rows", matmul_few_rows<float>}}, Operands<float, float>(c, 15));
@@ -213,7 +209,6 @@ TEST_CASE("the product for few rows agrees with plain loops where a block walks 
 }
 
 TEST_CASE("every rung adds the bias, activates and keeps values in every combination") {
-  if (on_cpu()) return;
   for (const bool bias : {false, true})
     for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu})
       for (const bool keep_before : {false, true})
@@ -222,7 +217,6 @@ TEST_CASE("every rung adds the bias, activates and keeps values in every combina
 }
 
 TEST_CASE("every rung multiplies each matrix of a batch with its own partner or with the shared one") {
-  if (on_cpu()) return;
   for (const bool a_shared : {false, true})
     for (const bool b_shared : {false, true})
       for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{2, 33, 7}, {65, 7, 33}})
@@ -234,7 +228,6 @@ TEST_CASE("every rung multiplies each matrix of a batch with its own partner or 
 }
 
 TEST_CASE("a product without k is the activated bias on every rung, and one without elements writes nothing") {
-  if (on_cpu()) return;
   for (const Size m : {1, 8, 33}) check_everywhere({{2, m, 7, 0}, {}, {}, 1, 1, true, Activation::relu, true}, 8);
   check_everywhere({{2, 7, 33, 0}}, 9);
   for (const MatmulSizes& sizes : {MatmulSizes{0, 2, 2, 300}, MatmulSizes{1, 0, 2, 300}, MatmulSizes{1, 2, 0, 300}})
@@ -242,7 +235,6 @@ TEST_CASE("a product without k is the activated bias on every rung, and one with
 }
 
 TEST_CASE("NaN in A reaches exactly its row of C on every rung") {
-  if (on_cpu()) return;
   for (const Size m : {7, 40}) {
     const Case c{{1, m, 33, 300}, Layout::rows, Layout::columns, 1, 1, false, Activation::relu};
     const auto check_rows = [&]<class In, class Out>(const std::vector<Rung<In, Out>>& all, In nan) {
@@ -264,8 +256,32 @@ TEST_CASE("NaN in A reaches exactly its row of C on every rung") {
   }
 }
 
+TEST_CASE("tensor cores take every NaN for NaN, whatever its bits, and infinity for infinity") {
+  // The smallest and the largest NaN, the one most computations give, and their negatives.
+  Array<float> a;
+  for (const std::uint32_t bits : {0x7f800001u, 0x7fffffffu, 0x7fc00000u, 0xff800001u, 0xffffffffu, 0xffc00000u})
+    a.push_back(std::bit_cast<float>(bits));
+  a.push_back(infinity<float>);
+  a.push_back(-infinity<float>);
+  const Array<float> one = {1};
+  for (const auto& rung : tensor_core_rungs<float>()) {
+    CAPTURE(rung.name);
+    Array<float> left(8), right(8);
+    rung.multiply(cuda(), {1, 8, 1, 1}, {a.data(), 1, 1}, {one.data(), 1, 1}, left.data(), {});
+    rung.multiply(cuda(), {1, 1, 8, 1}, {one.data(), 1, 1}, {a.data(), 1, 1}, right.data(), {});
+    synchronize(cuda());
+    for (std::size_t i = 0; i < 6; ++i) {
+      CHECK(std::isnan(left[i]));
+      CHECK(std::isnan(right[i]));
+    }
+    for (const Array<float>* const result : {&left, &right}) {
+      CHECK((*result)[6] == infinity<float>);
+      CHECK((*result)[7] == -infinity<float>);
+    }
+  }
+}
+
 TEST_CASE("every rung reads matrices with more memory between their lines in place") {
-  if (on_cpu()) return;
   const Array<float> data = random_vector<float>(40 * 50, 12);
   const MatrixView<float> b{data.data() + 7, 50, 1}, b_transposed{data.data() + 5, 1, 50};
   for (const Size m : {3, 30})
@@ -283,7 +299,6 @@ TEST_CASE("every rung reads matrices with more memory between their lines in pla
 }
 
 TEST_CASE("tensor cores are exact where nothing is lost, and round floats to ten bits of fraction") {
-  if (on_cpu()) return;
   // Whole numbers from -8 to 8: neither inputs nor sums need more bits than there are.
   const Case c{{1, 33, 17, 50}, Layout::rows, Layout::columns};
   Operands<float, float> operands(c, 13);
@@ -308,7 +323,6 @@ TEST_CASE("tensor cores are exact where nothing is lost, and round floats to ten
 }
 
 TEST_CASE("rounding their inputs is all that sets tensor cores apart from float32") {
-  if (on_cpu()) return;
   // Each factor is off by a relative 2^-11 (tf32) at most, so the product by just over 2^-10 of the sum of |a b|.
   const Case c{{1, 40, 33, 97}};
   const Operands<float, float> operands(c, 14);
@@ -327,7 +341,6 @@ TEST_CASE("rounding their inputs is all that sets tensor cores apart from float3
 }
 
 TEST_CASE("matmul agrees with plain loops where there are tiles of 128 enough for every multiprocessor") {
-  if (on_cpu()) return;
   const Case c{{256, 9, 3, 17}, Layout::rows, Layout::columns, 256, 1, true};
   const auto chosen = [](Cuda device, const MatmulSizes& sizes, const MatrixView<float>& a, const MatrixView<float>& b,
                          float* product,
@@ -336,7 +349,8 @@ TEST_CASE("matmul agrees with plain loops where there are tiles of 128 enough fo
 }
 
 TEST_CASE("the product for few rows refuses many") {
-  if (on_cpu()) return;
   CHECK_THROWS_WITH_AS(matmul_few_rows<float>(cuda(), {1, 9, 1, 1}, {nullptr, 1, 1}, {nullptr, 1, 1}, nullptr, {}),
                        "matmul_few_rows: 9 rows; at most 8 are few", Error);
 }
+
+TEST_SUITE_END();

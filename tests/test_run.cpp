@@ -27,13 +27,13 @@ constexpr std::uint64_t model_seed = 3;
 struct Task {
   Corpus corpus = small_corpus(24);
   Tokenizer tokenizer = learn_byte_pairs(corpus, {.merges = 40});
-  EncodedCorpus train = encode(corpus, tokenizer, 24);
-  EncodedCorpus valid = encode(small_corpus(6, 2), tokenizer, 24);
+  EncodedCorpus train = encode(small_corpus(fewer(24, 8)), tokenizer, 24);
+  EncodedCorpus valid = encode(small_corpus(fewer(6, 2), 2), tokenizer, 24);
 
   Recipe recipe(Size steps) const {
     Recipe recipe;
     recipe.steps = steps;
-    recipe.tokens_per_batch = 100;
+    recipe.tokens_per_batch = fewer(100, 40);
     recipe.schedule = {.peak = 1e-2, .warmup = 3};
     return recipe;
   }
@@ -154,7 +154,7 @@ TEST_CASE("a run leaves a folder with model, training state, tokenizer, log and 
 TEST_CASE("a run in two parts is the same as a run in one, its log too") {
   const TemporaryFolder folder;
   const RunPaths one{folder / "one"}, two{folder / "two"};
-  for (const Keep keep : {Keep::last, Keep::best, Keep::average}) {
+  for (const Keep keep : fewer(std::vector<Keep>{Keep::last, Keep::best, Keep::average}, {Keep::average})) {
     const RunOptions options{.log_every = 1, .validate_every = 2, .keep = keep, .average_of = 3};
     fs::remove_all(one.folder);
     fs::remove_all(two.folder);
@@ -251,11 +251,12 @@ TEST_CASE("training stops when validation has not improved for as long as patien
 TEST_CASE("Keep::best keeps the model of the best validation") {
   const TemporaryFolder folder;
   const RunPaths run{folder.path};
-  Recipe recipe = task().recipe(40);
-  recipe.schedule = {.peak = 2, .warmup = 40};  // so hot that later models are worse
-  const double nll = task().start(run, recipe, {.log_every = 50, .validate_every = 4, .keep = Keep::best});
+  const Size steps = fewer(40, 16), validate_every = fewer(4, 2);
+  Recipe recipe = task().recipe(steps);
+  recipe.schedule = {.peak = 2, .warmup = steps};  // so hot that later models are worse
+  const double nll = task().start(run, recipe, {.log_every = 50, .validate_every = validate_every, .keep = Keep::best});
   const std::vector<double> validations = read_csv(run.log()).numbers("valid_nll");
-  REQUIRE(validations.size() == 10);
+  REQUIRE(static_cast<Size>(validations.size()) == steps / validate_every);
   const auto best = std::min_element(validations.begin(), validations.end());
   REQUIRE(best != validations.end() - 1);
   CHECK(nll == *best);
@@ -264,7 +265,7 @@ TEST_CASE("Keep::best keeps the model of the best validation") {
   const TrainingState state = training_state(load_training_model(run.training()).metadata);
   CHECK(state.best_nll == *best);
   CHECK(state.validations_without_gain == validations.end() - 1 - best);
-  CHECK(state.step == 40);  // while training goes on from the last one
+  CHECK(state.step == steps);  // while training goes on from the last one
 }
 
 TEST_CASE("Keep::average keeps the mean of the last checkpoints") {
@@ -290,12 +291,15 @@ TEST_CASE("Keep::average keeps the mean of the last checkpoints") {
 TEST_CASE("a training command killed with kill -9 at any moment goes on and ends with the same bits") {
   const TemporaryFolder folder;
   write_corpus(folder / "train", task().corpus, {"en", "de"});
-  write_corpus(folder / "valid", small_corpus(6, 2), {"en", "de"});
+  write_corpus(folder / "valid", small_corpus(fewer(6, 2), 2), {"en", "de"});
   const fs::path output = folder / "output.txt";
+  const std::string steps = fewer<std::string>("40", "12"), tokens_per_batch = fewer<std::string>("100", "40");
   const auto start = [&](const RunPaths& run) {
     const std::string data = (folder / "train").string(), valid = (folder / "valid").string();
     return spawn({HEADSHARE_COMMAND,
                   "train",
+                  "--device",
+                  name(test_device()),
                   "--data",
                   data,
                   "--valid",
@@ -313,11 +317,11 @@ TEST_CASE("a training command killed with kill -9 at any moment goes on and ends
                   "--layers",
                   "1",
                   "--steps",
-                  "40",
+                  steps,
                   "--warmup",
                   "5",
                   "--tokens-per-batch",
-                  "100",
+                  tokens_per_batch,
                   "--log-every",
                   "1",
                   "--validate-every",
@@ -329,7 +333,9 @@ TEST_CASE("a training command killed with kill -9 at any moment goes on and ends
                  output);
   };
   const auto resume = [&](const RunPaths& run) {
-    return spawn({HEADSHARE_COMMAND, "train", "--resume", "--out", run.folder.string()}, output);
+    return spawn(
+        {HEADSHARE_COMMAND, "train", "--resume", "--device", name(test_device()), "--out", run.folder.string()},
+        output);
   };
   const RunPaths whole{folder / "whole"}, killed{folder / "killed"};
   INFO("output of the command: ", output.string());
@@ -337,7 +343,7 @@ TEST_CASE("a training command killed with kill -9 at any moment goes on and ends
 
   Generator generator(static_cast<std::uint64_t>(::getpid()));  // other moments each time
   Size kills = 0;
-  for (int round = 0; round < 5; ++round) {
+  for (int round = 0; round < fewer(5, 2); ++round) {
     const bool go_on = fs::exists(killed.training());
     const Size rows = fs::exists(killed.log()) ? lines_in(killed.log()) : 0;
     const pid_t process = go_on ? resume(killed) : start(killed);

@@ -43,7 +43,7 @@ TEST_CASE("a new tensor has the shape, type and bytes that were asked for") {
 
 TEST_CASE("copying shares memory and clone copies it") {
   const Tensor x = counting({3}), shared = x, copy = x.clone();
-  x.data<double>()[1] = 50;
+  x.set({1}, 50);
   CHECK(values_of(shared) == Values{0, 50, 2});
   CHECK(values_of(copy) == Values{0, 1, 2});
   CHECK(shared.same_storage(x));

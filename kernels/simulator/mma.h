@@ -7,7 +7,10 @@
 namespace headshare::kernels {
 
 // A number as tensor cores see it: ten bits of fraction, the nearest one (cvt.rna.tf32.f32: ties away from 0).
-inline std::uint32_t to_tf32(float x) { return (std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu; }
+inline std::uint32_t to_tf32(float x) {
+  if (x != x) return 0x7fffe000u;  // rounded up, the bits of a NaN could overflow into those of another number
+  return (std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu;
+}
 
 namespace simulated_mma {
 

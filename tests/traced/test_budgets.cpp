@@ -83,6 +83,10 @@ TEST_CASE("a tile of t x t reads the operands of a matrix product t times less o
   }
 }
 
+TEST_CASE("a product with few rows reads the large matrix once") {
+  CHECK(traffic(run_traced("matmul-few-rows"), "B").moved_load_bytes == 256 * 256 * sizeof(float));
+}
+
 TEST_CASE("softmax: three passes over the input, then two") {
   constexpr std::uint64_t bytes = 128 * 256 * sizeof(float);
   CHECK(traffic(run_traced("softmax-warp"), "x").moved_load_bytes == 3 * bytes);

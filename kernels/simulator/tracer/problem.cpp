@@ -86,7 +86,7 @@ void Watch::report_uninitialised(const SiteState& site, std::size_t word) {
                                           source_line(site.code), ", which nobody has written"));
 }
 
-void Watch::report_race(const SiteState& site, const Access& before, const Access& now, std::size_t word) {
+void Watch::report_race(const SiteState& site, Access before, Access now, std::size_t word) {
   const SiteState& other = *sites_[before.site];
   if (!new_problem(ProblemKind::race, other.code, site.code)) return;
   const bool same_block = before.phase >= ordering_.first_phase_of_block();

@@ -74,7 +74,7 @@ class Watch {
   bool untraced(std::uintptr_t address, AddressRange& range) const;
   SiteState& site(const void* code, Array& array, unsigned bytes, AccessKind kind);
   void begin_life(Array& shared);
-  void check_word(SiteState& site, std::size_t index, Access now);
+  void check_word(SiteState& site, std::size_t index, Access now, std::uint32_t oldest);
   void name_pending_index(std::uintptr_t address, unsigned bytes);
 
   // In problem.cpp: what is wrong, in words.
@@ -84,7 +84,7 @@ class Watch {
   void report_crossing(const Array& array, std::uintptr_t address, unsigned bytes, AccessKind kind, const void* code);
   void report_misaligned(std::uintptr_t address, unsigned bytes, AccessKind kind, const void* code);
   void report_uninitialised(const SiteState& site, std::size_t word);
-  void report_race(const SiteState& site, const Access& before, const Access& now, std::size_t word);
+  void report_race(const SiteState& site, Access before, Access now, std::size_t word);
   std::string thread_name(unsigned thread, unsigned block) const;
   std::string this_thread() const;
   std::string place(const Array* array, std::uintptr_t address) const;

@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# Would the tests notice? Breaks the kernels in one place at a time and runs their tests under the tracer: first every
+# barrier is deleted in turn, then each line of mutations.txt is done, at least one wrong index, one missing bounds
+# check and one swapped dimension for each kernel. Takes about half an hour, so test.sh leaves it out.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+usage() {
+  cat <<'END'
+tests/mutate_kernels.sh [BUILD] [REGEX]
+
+  BUILD   a Release build with the program headshare_traced_tests in it; default build/release
+  REGEX   only the changes in files of kernels/ whose names match, such as 'softmax|rows'
+
+Says for each change which test caught it, and how. Ends with 1 when one was not noticed that is not argued here.
+END
+}
+
+# Barriers that may go without a change of meaning: file, what stands there (with the line before and after), and why.
+argued=(
+)
+argument() {  # file, text around the barrier
+  local i
+  for ((i = 0; i < ${#argued[@]}; i += 3)); do
+    if [ "$1" = "${argued[i]}" ] && [[ $2 == *"${argued[i + 1]}"* ]]; then echo "${argued[i + 2]}"; return; fi
+  done
+}
+
+# The lightest tests that know a kernel: files, then which of their cases.
+tests_of() {
+  cases='*'
+  case $1 in
+    matmul*) tests=(test_matmul_ladder) ;;
+    softmax.cu) tests=(test_softmax_ladder test_softmax_kernel) ;;
+    layer_norm.cu) tests=(test_layer_norm_kernel) ;;
+    cross_entropy.cu) tests=(test_cross_entropy_kernel) ;;
+    reduce.cu) tests=(test_reduce_kernels) ;;
+    embedding.cu | dropout.cu | adam.cu | indices.cu) tests=(test_embedding_dropout_adam_kernels) ;;
+    copy.cu | elementwise.cu) tests=(test_elementwise_kernels) ;;
+    attention.cu) tests=(test_attention_ladder) ;;
+    attention_composed.cu) tests=(test_attention_ladder) ;;
+    attention_backward.cu)
+      tests=(test_attention_kernel)
+      cases='heads are*,sources longer*,a query that sees*,nothing is read*,elements between*'
+      ;;
+    decode_attention.cu | cache.cu) tests=(test_decode_attention) ;;
+    *) echo "mutate_kernels.sh: no tests are known for kernels/$1" >&2; exit 2 ;;
+  esac
+}
+
+# The sources that are compiled to see what a change in a header does.
+users_of() {
+  case $1 in
+    *.cu) echo "$1" ;;
+    warp.cuh) echo softmax.cu layer_norm.cu cross_entropy.cu reduce.cu ;;
+    rows.cuh) echo softmax.cu ;;
+    attention_tile.cuh) echo attention.cu attention_backward.cu ;;
+    attention_mask.cuh) echo attention.cu ;;
+    decode_tile.cuh) echo decode_attention.cu ;;
+    matmul_tile.cuh) echo matmul.cu matmul_tensor_core.cu ;;
+    *) echo "mutate_kernels.sh: nobody is known to include kernels/$1" >&2; exit 2 ;;
+  esac
+}
+
+case ${1:-} in -h | --help) usage; exit 0 ;; esac
+if [ $# -gt 2 ]; then usage >&2; exit 2; fi
+build=$(cd "${1:-$root/build/release}" && pwd) || exit 2
+regex=${2:-.}
+if [ ! -e "$build/headshare_traced_tests" ]; then
+  echo "mutate_kernels.sh: no $build/headshare_traced_tests; first: cmake --build $build --target headshare_traced_tests" >&2
+  exit 2
+fi
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$build"  # the compile commands' paths start here
+export HEADSHARE_TEST_DEVICE=cuda OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+
+# The command that compiles an object whose path ends like this, without its source and output.
+command_of() { sed -n "s|^ *\"command\": \"\(.*\) -o [^ ]*$1 -c .*|\1|p" compile_commands.json | head -n 1; }
+objects_of() { sed -n "s|^ *\"command\": .* -o \([^ ]*$1/[^ ]*\) -c .*|\1|p" compile_commands.json; }
+
+# A source as it is compiled here: instances for double and for narrow keys and values take as long as those for float,
+# and break in the same way. Calls of the others go to the object that is not changed.
+without_twins() {
+  awk '/^template [a-z]/ { statement = ""; inside = 1 }
+       !inside { print }
+       inside { statement = statement $0 "\n"
+                if (/;$/) { inside = 0; if (statement !~ /double|<const BFloat16>/) printf "%s", statement } }' "$1"
+}
+
+# Links a test program whose kernels of $1 come from $scratch/kernels, where a changed source or header lies. What the
+# changed object has comes first; the linker takes the rest from the objects that the build made.
+build_tests() {
+  local user=$1 name test_objects=()
+  tests_of "$user"
+  [ -e "$scratch/kernels/$user" ] || without_twins "$root/kernels/$user" >"$scratch/kernels/$user"
+  for name in main "${tests[@]}"; do test_objects+=("$(objects_of headshare_traced_tests.dir/tests | grep "/$name.cpp")"); done
+  # shellcheck disable=SC2046,SC2086
+  $(command_of "headshare_traced.dir/kernels/$user.o" | sed "s|-I|-I$scratch -I|") -w -o "$scratch/changed.o" \
+    -c "$scratch/kernels/$user" &&
+    c++ -fopenmp -o "$scratch/tests" "${test_objects[@]}" $(objects_of headshare_tracer.dir) "$scratch/changed.o" \
+      $(objects_of headshare_traced.dir) libheadshare_kernels.a libheadshare_core.a -Wl,-z,muldefs
+}
+
+run_tests() {  # seconds, order of threads
+  timeout "$1" env HEADSHARE_THREAD_ORDER="$2" "$scratch/tests" --test-case="$cases" --abort-after=1 --no-colors=true \
+    >"$scratch/output" 2>&1
+}
+
+# What the tests need without any change, and whether they pass then.
+declare -A usual_seconds=()
+check_unchanged() {
+  local user=$1 start=$SECONDS
+  [ -z "${usual_seconds[$user]:-}" ] || return 0
+  rm -rf "$scratch/kernels" && mkdir "$scratch/kernels"
+  build_tests "$user" || exit 2
+  start=$SECONDS
+  run_tests 600 forward || { cat "$scratch/output"; echo "mutate_kernels.sh: kernels/$user fails unchanged" >&2; exit 2; }
+  usual_seconds[$user]=$((SECONDS - start))
+}
+
+# How the tests noticed, from what they printed.
+reason() {  # exit status
+  local kind test
+  kind=$(grep -oE -m 1 'missing barrier|race: |out of bounds|uninitialised|misaligned|host memory' "$scratch/output" | head -n 1)
+  [ "$1" -ne 124 ] || kind='no end'
+  test=$(sed -n '/^TEST CASE:/{s/^TEST CASE: *//p;q}' "$scratch/output")
+  echo "${kind:-wrong result}; ${test:-exit status $1}"
+}
+
+# The changed file lies in $scratch/kernels: is it noticed?
+caught=0 argued_count=0 survivors=()
+judge() {  # label, source to compile, text around the change
+  local label=$1 user=$2 order status why
+  build_tests "$user" || { echo "mutate_kernels.sh: $label does not compile" >&2; exit 2; }
+  for order in forward reverse shuffled; do
+    status=0
+    run_tests $((60 + 10 * usual_seconds[$user])) "$order" || status=$?
+    if [ "$status" -ne 0 ]; then
+      echo "caught    $label [$(reason "$status")]"
+      caught=$((caught + 1))
+      return
+    fi
+  done
+  why=$(argument "${label%%:*}" "$3")
+  if [ -n "$why" ]; then
+    echo "argued    $label: $why"
+    argued_count=$((argued_count + 1))
+  else
+    echo "SURVIVED  $label"
+    survivors+=("$label")
+  fi
+}
+
+# Changes one file with sed, and judges it in each source that uses it.
+change() {  # file, users, sed expression, what it is
+  local file=$1 user users=$2 line around
+  sed -E "$3" "$root/kernels/$file" >"$scratch/after"
+  line=$({ cmp "$root/kernels/$file" "$scratch/after" || true; } | sed "s/.* line //")
+  if [ -z "$line" ]; then echo "mutate_kernels.sh: kernels/$file: $4: '$3' changes nothing" >&2; exit 2; fi
+  around=$(sed -n "$((line > 1 ? line - 1 : 1)),$((line + 1))p" "$root/kernels/$file" | tr -s ' \n' ' ')
+  for user in $users; do
+    check_unchanged "$user"
+    rm -rf "$scratch/kernels" && mkdir "$scratch/kernels"
+    case $file in
+      *.cu) without_twins "$scratch/after" >"$scratch/kernels/$file" ;;
+      *) cp "$scratch/after" "$scratch/kernels/$file" ;;
+    esac
+    judge "$file:$line $4$([ "$user" = "$file" ] || echo " (in $user)")" "$user" "$around"
+  done
+}
+
+for path in "$root"/kernels/*.cu "$root"/kernels/*.cuh; do
+  file=${path##*/}
+  [[ $file =~ $regex ]] || continue
+  users=$(users_of "$file")
+  for line in $(awk '{ sub("//.*", "") } /__sync(threads|warp)\(/ { print NR }' "$path"); do
+    barrier=$(sed -n "${line}s/.*\(__sync[a-z]*\).*/\1/p" "$path")
+    change "$file" "$users" "${line}s/__sync(threads|warp)\([^)]*\)/(void)0/" "without $barrier"
+  done
+done
+
+# Each line: file, or header and source | what | sed -E
+while read -r entry; do
+  [[ -n $entry && $entry != '#'* ]] || continue
+  files=${entry%% | *} rest=${entry#* | }
+  file=${files%% *} user=${files##* }
+  [[ $file =~ $regex ]] || continue
+  change "$file" "$user" "${rest#* | }" "${rest%% | *}"
+done <"$root/tests/mutations.txt"
+
+echo "$((caught + argued_count + ${#survivors[@]})) changes: $caught caught, $argued_count argued, ${#survivors[@]} not noticed"
+[ ${#survivors[@]} -eq 0 ] || { printf '  %s\n' "${survivors[@]}"; exit 1; }
