@@ -20,6 +20,7 @@
   T* const name = reinterpret_cast<T*>(headshare_dynamic_)
 #else
 #include "kernels/simulator/cuda.h"
+#include "kernels/simulator/half.h"
 #include "kernels/simulator/mma.h"
 #define HEADSHARE_SIMULATED_DEVICE 1
 #define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(headshare::simulator::dynamic_shared())

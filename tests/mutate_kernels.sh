@@ -174,8 +174,8 @@ change() {  # file, users, sed expression, what it is
 for path in "$root"/kernels/*.cu "$root"/kernels/*.cuh; do
   file=${path##*/}
   [[ $file =~ $regex ]] || continue
-  users=$(users_of "$file")
   for line in $(awk '{ sub("//.*", "") } /__sync(threads|warp)\(/ { print NR }' "$path"); do
+    users=$(users_of "$file")
     barrier=$(sed -n "${line}s/.*\(__sync[a-z]*\).*/\1/p" "$path")
     change "$file" "$users" "${line}s/__sync(threads|warp)\([^)]*\)/(void)0/" "without $barrier"
   done

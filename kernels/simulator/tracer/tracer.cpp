@@ -15,7 +15,8 @@ using namespace tracer;
 
 // Made when the program starts and never destroyed: device memory may be freed by static variables at the very end.
 Watch* watch = nullptr;
-// What the hooks of this host thread report to; null while it runs no kernel. Host functions in .cu files have hooks too.
+// What the hooks of this host thread report to; null while it runs no kernel: host functions in .cu files have hooks
+// too.
 constinit thread_local Watch* watching = nullptr;
 // Host threads may launch kernels side by side, and allocate memory meanwhile. One after the other, here.
 std::mutex one_at_a_time;
