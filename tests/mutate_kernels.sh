@@ -67,7 +67,7 @@ if [ $# -gt 2 ]; then usage >&2; exit 2; fi
 build=$(cd "${1:-$root/build/release}" && pwd) || exit 2
 regex=${2:-.}
 if [ ! -e "$build/headshare_traced_tests" ]; then
-  echo "mutate_kernels.sh: no $build/headshare_traced_tests; first: cmake --build $build --target headshare_traced_tests" >&2
+  echo "mutate_kernels.sh: no headshare_traced_tests in $build; first: cmake --build $build" >&2
   exit 2
 fi
 
@@ -81,12 +81,14 @@ command_of() { sed -n "s|^ *\"command\": \"\(.*\) -o [^ ]*$1 -c .*|\1|p" compile
 objects_of() { sed -n "s|^ *\"command\": .* -o \([^ ]*$1/[^ ]*\) -c .*|\1|p" compile_commands.json; }
 
 # A source as it is compiled here: instances for double and for narrow keys and values take as long as those for float,
-# and break in the same way. Calls of the others go to the object that is not changed.
+# and break in the same way. Calls of those go to the object that is not changed.
 without_twins() {
   awk '/^template [a-z]/ { statement = ""; inside = 1 }
        !inside { print }
-       inside { statement = statement $0 "\n"
-                if (/;$/) { inside = 0; if (statement !~ /double|<const BFloat16>/) printf "%s", statement } }' "$1"
+       inside { statement = statement $0 "\n" }
+       inside && /;$/ { inside = 0
+                        twin = statement ~ /double/ && statement !~ /float/ || statement ~ /<const BFloat16>/
+                        if (!twin) printf "%s", statement }' "$1"
 }
 
 # Links a test program whose kernels of $1 come from $scratch/kernels, where a changed source or header lies. What the
@@ -95,7 +97,9 @@ build_tests() {
   local user=$1 name test_objects=()
   tests_of "$user"
   [ -e "$scratch/kernels/$user" ] || without_twins "$root/kernels/$user" >"$scratch/kernels/$user"
-  for name in main "${tests[@]}"; do test_objects+=("$(objects_of headshare_traced_tests.dir/tests | grep "/$name.cpp")"); done
+  for name in main "${tests[@]}"; do
+    test_objects+=("$(objects_of headshare_traced_tests.dir/tests | grep "/$name\.cpp")")
+  done
   # shellcheck disable=SC2046,SC2086
   $(command_of "headshare_traced.dir/kernels/$user.o" | sed "s|-I|-I$scratch -I|") -w -o "$scratch/changed.o" \
     -c "$scratch/kernels/$user" &&
@@ -104,29 +108,36 @@ build_tests() {
 }
 
 run_tests() {  # seconds, order of threads
-  timeout "$1" env HEADSHARE_THREAD_ORDER="$2" "$scratch/tests" --test-case="$cases" --abort-after=1 --no-colors=true \
-    >"$scratch/output" 2>&1
+  # A shell of its own, which says "Segmentation fault" into the output.
+  (timeout "$1" env HEADSHARE_THREAD_ORDER="$2" "$scratch/tests" --test-case="$cases" --abort-after=1 --no-colors=true
+    exit $?) >"$scratch/output" 2>&1
 }
 
 # What the tests need without any change, and whether they pass then.
 declare -A usual_seconds=()
 check_unchanged() {
-  local user=$1 start=$SECONDS
+  local user=$1 start
   [ -z "${usual_seconds[$user]:-}" ] || return 0
   rm -rf "$scratch/kernels" && mkdir "$scratch/kernels"
   build_tests "$user" || exit 2
   start=$SECONDS
-  run_tests 600 forward || { cat "$scratch/output"; echo "mutate_kernels.sh: kernels/$user fails unchanged" >&2; exit 2; }
+  if ! run_tests 600 forward; then
+    cat "$scratch/output"
+    echo "mutate_kernels.sh: kernels/$user fails unchanged" >&2
+    exit 2
+  fi
   usual_seconds[$user]=$((SECONDS - start))
 }
 
 # How the tests noticed, from what they printed.
 reason() {  # exit status
   local kind test
-  kind=$(grep -oE -m 1 'missing barrier|race: |out of bounds|uninitialised|misaligned|host memory' "$scratch/output" | head -n 1)
-  [ "$1" -ne 124 ] || kind='no end'
+  kind=$(grep -oE 'missing barrier|race:|out of bounds|uninitialised|misaligned|host memory' "$scratch/output" |
+    head -n 1)
+  kind=${kind%:}
+  [ "$1" -ne 124 ] || kind=${kind:-no end}
   test=$(sed -n '/^TEST CASE:/{s/^TEST CASE: *//p;q}' "$scratch/output")
-  echo "${kind:-wrong result}; ${test:-exit status $1}"
+  echo "${kind:-wrong result}: ${test:-exit status $1}"
 }
 
 # The changed file lies in $scratch/kernels: is it noticed?
@@ -136,7 +147,7 @@ judge() {  # label, source to compile, text around the change
   build_tests "$user" || { echo "mutate_kernels.sh: $label does not compile" >&2; exit 2; }
   for order in forward reverse shuffled; do
     status=0
-    run_tests $((60 + 10 * usual_seconds[$user])) "$order" || status=$?
+    run_tests $((30 + 10 * usual_seconds[$user])) "$order" || status=$?
     if [ "$status" -ne 0 ]; then
       echo "caught    $label [$(reason "$status")]"
       caught=$((caught + 1))
@@ -190,5 +201,6 @@ while read -r entry; do
   change "$file" "$user" "${rest#* | }" "${rest%% | *}"
 done <"$root/tests/mutations.txt"
 
-echo "$((caught + argued_count + ${#survivors[@]})) changes: $caught caught, $argued_count argued, ${#survivors[@]} not noticed"
+count=$((caught + argued_count + ${#survivors[@]}))
+echo "$count changes: $caught caught, $argued_count argued, ${#survivors[@]} not noticed"
 [ ${#survivors[@]} -eq 0 ] || { printf '  %s\n' "${survivors[@]}"; exit 1; }

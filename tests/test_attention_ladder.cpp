@@ -131,13 +131,27 @@ TEST_CASE("rungs of attention: many tiles of queries and keys, and the largest h
   check_ladders(coarse_problem({1, 35, 40, 1, 1, 256}, Order::causal));
 }
 
-TEST_CASE("fused attention: scores that grow from tile to tile do not overflow") {
-  Problem<double> p = coarse_problem({1, 20, 100, 1, 1, 8}, Order::any);
-  p.key.for_each([&](Size b, Size s, Size g, Size d) { p.key(b, s, g, d) *= static_cast<double>(Size{1} << s / 10); });
-  const Problem<float> rounded = to_float(p);
-  const Result<double> expected = plain(p);
-  const Result<float> simple = plain(rounded);
-  check_rungs<float, float>(rounded, {expected, simple});
+TEST_CASE("rungs of attention: nothing is read from padding") {
+  for (const Size T : {1, 20}) {
+    Problem<double> p = coarse_problem({2, T, 40, 2, 1, 7}, Order::any, {21, 33});
+    for (Heads<double>* heads : {&p.key, &p.value})
+      heads->for_each([&](Size b, Size s, Size g, Size d) {
+        if (s >= p.lengths[static_cast<std::size_t>(b)]) (*heads)(b, s, g, d) = test::not_a_number<double>;
+      });
+    check_ladders(p);
+  }
+}
+
+TEST_CASE("fused attention: scores that grow from tile to tile do not overflow, and hidden ones hide no others") {
+  for (const Order order : {Order::any, Order::causal}) {  // causal: the largest scores are those that are not seen
+    Problem<double> p = coarse_problem({1, 20, 100, 1, 1, 8}, order);
+    p.key.for_each(
+        [&](Size b, Size s, Size g, Size d) { p.key(b, s, g, d) *= static_cast<double>(Size{1} << s / 10); });
+    const Problem<float> rounded = to_float(p);
+    const Result<double> expected = plain(p);
+    const Result<float> simple = plain(rounded);
+    check_rungs<float, float>(rounded, {expected, simple});
+  }
 }
 
 TEST_CASE("fused attention: log_sum_exp is kept only where it is wanted") {

@@ -18,7 +18,11 @@ const char* file_name(const char* path) {
 
 std::string position(const Place& place) { return text(file_name(place.file), ":", place.line); }
 
-void run_fiber() { block_runner().fiber_body(); }
+void run_fiber() {
+  BlockRunner& runner = block_runner();
+  runner.fiber_begins();
+  runner.fiber_body();
+}
 
 }  // namespace
 
@@ -76,7 +80,6 @@ void BlockRunner::prepare(const Launch& launch) {
 }
 
 void BlockRunner::fiber_body() {
-  running_->started();
   for (;;) {
     while (started_ < threads_.size()) {
       Thread& thread = threads_[order_[started_++]];

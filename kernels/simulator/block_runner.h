@@ -45,7 +45,10 @@ class BlockRunner {
             void (*together)(void* const*));
   unsigned active_mask() const;
   void* dynamic_shared() { return dynamic_shared_->bytes; }
-  void fiber_body();  // what every fiber runs
+  // What every fiber runs. Two functions, since the address sanitizer must know the new stack before it meets the call
+  // of one that never returns.
+  void fiber_begins() { running_->started(); }
+  void fiber_body();
 
  private:
   enum class State : std::uint8_t { not_started, running, ready, at_barrier, in_warp_function, returned };

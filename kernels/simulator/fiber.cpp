@@ -16,6 +16,7 @@
 #endif
 #endif
 #ifdef HEADSHARE_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -111,6 +112,10 @@ Fiber::Fiber(std::size_t number, void (*body)()) : body_(body) {
   begin_ = mapping_ + guard_bytes;
   // Stacks that all start at the same place within a page would compete for one set of the first cache.
   end_ = begin_ + stack_bytes - number * 192 % 4096;
+#ifdef HEADSHARE_ADDRESS_SANITIZER
+  // An earlier stack at the same addresses may have left its marks.
+  __asan_unpoison_memory_region(begin_, stack_bytes);
+#endif
   restart();
 }
 
