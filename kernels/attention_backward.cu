@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 
 #include "kernels/attention.h"
 #include "kernels/attention_mask.cuh"
@@ -53,10 +52,8 @@ __device__ Row<T> row_of(const Call<T>& call, const RowTile& tile, int row) {
   if (row >= tile.count) return {0, 0, 0};
   const Size target = tile.target(row);
   const Size index = (tile.b * call.sizes.heads + tile.head(row)) * call.sizes.targets + target;
-  const T log_sum_exp = call.log_sum_exp[index];
-  const bool blind = log_sum_exp == -std::numeric_limits<T>::infinity();
-  return {log_sum_exp, call.deltas[index],
-          blind ? 0 : static_cast<int>(visible_keys(call.sizes, call.mask, tile.b, target))};
+  return {call.log_sum_exp[index], call.deltas[index],
+          static_cast<int>(visible_keys(call.sizes, call.mask, tile.b, target))};
 }
 
 // One block's shared memory.

@@ -9,14 +9,15 @@ usage() {
   cat <<'END'
 tests/mutate_kernels.sh [BUILD] [REGEX]
 
-  BUILD   a Release build with the program headshare_traced_tests in it; default build/release
+  BUILD   a Release build, up to date, with the program headshare_traced_tests; default build/release
   REGEX   only the changes in files of kernels/ whose names match, such as 'softmax|rows'
 
 Says for each change which test caught it, and how. Ends with 1 when one was not noticed that is not argued here.
 END
 }
 
-# Barriers that may go without a change of meaning: file, what stands there (with the line before and after), and why.
+# Barriers that may go without a change of meaning, three words each: the file, what stands there (the line and its
+# neighbours), and the argument. There are none: each barrier is needed, and its absence is noticed.
 argued=(
 )
 argument() {  # file, text around the barrier
