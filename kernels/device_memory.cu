@@ -107,7 +107,8 @@ int compute_capability() {
 
 std::string describe_cuda() {
   cudaDeviceProp properties;
-  check_cuda(cudaGetDeviceProperties(&properties, 0), "asking for the GPU");
+  const cudaError_t status = cudaGetDeviceProperties(&properties, 0);
+  if (status != cudaSuccess) return text("compiled for a GPU, but none answers: ", cudaGetErrorString(status));
   return text(properties.name, ", compute capability ", properties.major, ".", properties.minor, ", ",
               properties.totalGlobalMem >> 20, " MiB, ", properties.multiProcessorCount, " multiprocessors");
 }
