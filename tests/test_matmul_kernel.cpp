@@ -12,16 +12,16 @@
 #include "kernels/elementwise_functions.h"
 #include "kernels/gelu.h"
 #include "kernels/matmul.h"
+#include "tests/matmul_problem.h"
 #include "tests/test_device.h"
 
 using namespace headshare;
 using namespace headshare::kernels;
+using namespace headshare::kernels::matmul_test;
 using test::Array;
 using test::on_device;
 
 namespace {
-
-enum class Layout { rows, columns };  // columns: the matrix is stored transposed
 
 // Exactly as much memory as the matrices have elements, so that the address sanitizer sees every read and write
 // outside.
@@ -35,24 +35,6 @@ Array<T> random_numbers(Size n, Generator& generator) {
 template <class To, class From>
 Array<To> converted(const Array<From>& from) {
   return Array<To>(from.begin(), from.end());
-}
-
-struct Case {
-  MatmulSizes sizes;
-  Layout a_layout = Layout::rows;
-  Layout b_layout = Layout::rows;
-  Size a_matrices = 1;  // how many different ones the batch has: 1 or all
-  Size b_matrices = 1;
-  bool bias = false;
-  Activation activation = Activation::none;
-  bool keep_before = false;
-};
-
-template <class T>
-MatrixView<T> view(const Array<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
-  const Size batch_stride = matrices == 1 ? 0 : rows * columns;
-  if (layout == Layout::rows) return {data.data(), columns, 1, batch_stride};
-  return {data.data(), 1, rows, batch_stride};
 }
 
 template <class T>

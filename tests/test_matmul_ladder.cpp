@@ -13,11 +13,13 @@
 #include "core/error.h"
 #include "kernels/matmul_ladder.h"
 #include "tests/kernel_helpers.h"
+#include "tests/matmul_problem.h"
 
 // Every rung of the ladder against plain loops in float64.
 
 using namespace headshare;
 using namespace headshare::kernels;
+using namespace headshare::kernels::matmul_test;
 using namespace headshare::test;
 
 namespace {
@@ -46,29 +48,10 @@ std::vector<Rung<In, float>> tensor_core_rungs() {
   return {{"tensor core, 64", matmul_tensor_core<In, 64>}, {"tensor core, 128", matmul_tensor_core<In, 128>}};
 }
 
-enum class Layout { rows, columns };  // columns: the matrix is stored transposed
 const std::vector<std::tuple<Layout, Layout>> all_layouts = {{Layout::rows, Layout::rows},
                                                              {Layout::rows, Layout::columns},
                                                              {Layout::columns, Layout::rows},
                                                              {Layout::columns, Layout::columns}};
-
-struct Case {
-  MatmulSizes sizes;
-  Layout a_layout = Layout::rows;
-  Layout b_layout = Layout::rows;
-  Size a_matrices = 1;  // how many different ones the batch has: 1 or all
-  Size b_matrices = 1;
-  bool bias = false;
-  Activation activation = Activation::none;
-  bool keep_before = false;
-};
-
-template <class T>
-MatrixView<T> view(const Array<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
-  const Size batch_stride = matrices == 1 ? 0 : rows * columns;
-  if (layout == Layout::rows) return {data.data(), columns, 1, batch_stride};
-  return {data.data(), 1, rows, batch_stride};
-}
 
 // A float with as many bits of fraction as tensor cores take: ten, to the nearest.
 float rounded_to_tf32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu); }
