@@ -1,6 +1,6 @@
 #include <iostream>
 
-#include "cli/command.h"
+#include "cli/training_options.h"
 #include "core/report/progress.h"
 #include "nn/conversion.h"
 #include "nn/run.h"
@@ -8,18 +8,31 @@
 namespace headshare::cli {
 namespace {
 
+// A conversion that looks at what the model computes needs text: the run's own, unless another is named.
+EncodedCorpus calibration_text(const cxxopts::ParseResult& arguments, const LoadedRun& run) {
+  const bool named = arguments.count("calibration") > 0;
+  if (!named && !run.metadata.contains("data.train"))
+    fail("convert: this model does not say what it was trained on; name a text with --calibration PATH");
+  const DataPaths data =
+      named ? DataPaths{arguments["calibration"].as<std::string>(), "", {"en", "de"}} : data_paths(run.metadata);
+  return encode(read_corpus(data.train, data.languages), run.tokenizer, run.model.config().max_length);
+}
+
 void run(const Words& words, const std::string& summary) {
   CommandLine line("convert", summary,
                    "  headshare convert runs/mha --kv-heads 2 --out runs/gqa\n"
                    "  headshare uptrain runs/gqa --alpha 0.05 --out runs/gqa-uptrained",
                    {"RUN"});
   line.options()("kv-heads", "Key/value heads after the conversion", cxxopts::value<Size>())(
-      "pooling", "How a group's heads become one: mean, first or random",
+      "pooling", "How a group's heads become one: mean, first, random, aligned or subspace",
       cxxopts::value<std::string>()->default_value("mean"))(
+      "calibration", "Text for aligned and subspace: PATH.en and PATH.de; without it, the run's training text",
+      cxxopts::value<std::string>())(
       "sites", "decoder (its self- and cross-attention, as Ainslie 2023) or all (the encoder too, as Shazeer 2019)",
-      cxxopts::value<std::string>()->default_value("decoder"))("seed", "For --pooling random",
-                                                               cxxopts::value<std::uint64_t>()->default_value("1"))(
-      "out", "Folder of the converted run", cxxopts::value<std::string>());
+      cxxopts::value<std::string>()->default_value("decoder"))(
+      "seed", "For --pooling random; with the seed of the training, its first weights would come back",
+      cxxopts::value<std::uint64_t>()->default_value("1001"))("out", "Folder of the converted run",
+                                                              cxxopts::value<std::string>());
   const auto arguments = line.parse(words);
   if (!arguments) return;
   const std::filesystem::path from = (*arguments)["RUN"].as<std::string>();
@@ -35,17 +48,21 @@ void run(const Words& words, const std::string& summary) {
   const LoadedRun loaded = load_run(from);
   const AttentionSites& before = loaded.model.config().attention;
   const Size kv_heads = (*arguments)["kv-heads"].as<Size>();
-  const auto shared = [&](const AttentionMode& mode) { return grouped_query(mode.heads, kv_heads); };
+  const auto shared = [&](const AttentionMode& mode) { return with_kv_heads(mode, kv_heads); };
   const AttentionSites after{sites == "all" ? shared(before.encoder_self) : before.encoder_self,
                              shared(before.decoder_self), shared(before.cross)};
   const auto seed = (*arguments)["seed"].as<std::uint64_t>();
-  const Transformer converted = convert_attention(loaded.model, after, pooling, seed);
+  const EncodedCorpus text = needs_calibration(pooling) ? calibration_text(*arguments, loaded) : EncodedCorpus{};
+  const auto convert = [&](const Transformer& model) {
+    return convert_attention(model, after, pooling, seed,
+                             needs_calibration(pooling) ? calibrate(model, text) : Calibration{});
+  };
+  const Transformer converted = convert(loaded.model);
   Metadata note = {{"converted.from", from.string()}, {"converted.pooling", name(pooling)}, {"converted.sites", sites}};
   loaded.tokenizer.save(destination.tokenizer());
   if (std::filesystem::exists(source.training())) {
     const LoadedModel training = load_training_model(source.training());
-    convert_training(source.training(), destination.training(), training.model,
-                     convert_attention(training.model, after, pooling, seed), note);
+    convert_training(source.training(), destination.training(), training.model, convert(training.model), pooling, note);
   }
   Metadata metadata = loaded.metadata;
   std::erase_if(metadata, [](const auto& entry) { return entry.first.starts_with("model."); });

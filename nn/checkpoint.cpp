@@ -76,6 +76,18 @@ TransformerConfig plausible_config(const SafetensorsFile& file, const std::strin
   const StoredTensor* inner = file.find(prefix + "encoder.0.feed_forward.inner.weight");
   if (inner == nullptr || inner->shape != std::vector<Size>{config.d_model, config.d_ff})
     fail(who, ": its feed-forward layers do not have the d_ff of its configuration");
+  for (Size layer = 0; layer < config.layers; ++layer) {
+    const auto check_heads = [&](const char* side, const char* site, const AttentionMode& mode) {
+      const std::string name = text(prefix, side, ".", layer, ".", site, ".query.weight");
+      const StoredTensor* query = file.find(name);
+      const Size width = mode.heads * head_size(mode, config.d_model);
+      if (query == nullptr || query->shape != std::vector<Size>{config.d_model, width})
+        fail(who, ": its tensor ", name, " does not have the heads of its configuration");
+    };
+    check_heads("encoder", "self", config.sites(layer).encoder_self);
+    check_heads("decoder", "self", config.sites(layer).decoder_self);
+    check_heads("decoder", "cross", config.sites(layer).cross);
+  }
   return config;
 }
 
@@ -151,15 +163,16 @@ LoadedModel mean_of_models(const std::vector<std::filesystem::path>& paths) {
 }
 
 void convert_training(const std::filesystem::path& from, const std::filesystem::path& to, const Transformer& before,
-                      const Transformer& after, const Metadata& extra) {
+                      const Transformer& after, Pooling pooling, const Metadata& extra) {
   const SafetensorsFile file = read_safetensors(from);
   NamedTensors tensors = parameters_of(after, weight_group);
-  for (const std::string& group : {mean_group, variance_group}) {
-    NamedTensors moments;
-    for (const StoredTensor& stored : file.tensors())
-      if (stored.name.starts_with(group)) moments[stored.name.substr(group.size())] = tensor_of(stored);
-    for (const auto& [name, moment] : convert_moments(moments, before, after)) tensors[group + name] = moment;
-  }
+  Moments moments;
+  for (const StoredTensor& stored : file.tensors())
+    for (const auto& [group, part] : {std::pair{&mean_group, &moments.means}, {&variance_group, &moments.variances}})
+      if (stored.name.starts_with(*group)) (*part)[stored.name.substr(group->size())] = tensor_of(stored);
+  moments = convert_moments(moments, before, after, pooling);
+  for (const auto& [name, moment] : moments.means) tensors[mean_group + name] = moment;
+  for (const auto& [name, moment] : moments.variances) tensors[variance_group + name] = moment;
   Metadata metadata = file.metadata();
   std::erase_if(metadata,
                 [](const auto& entry) { return entry.first.starts_with("model."); });  // the old configuration

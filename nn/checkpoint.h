@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/safetensors.h"
+#include "nn/conversion.h"
 #include "nn/training.h"
 
 namespace headshare {
@@ -36,9 +37,9 @@ void load_training_state(const std::filesystem::path& path, Trainer& trainer);
 // The element-wise mean of several checkpoints of one model ("checkpoint averaging", Vaswani et al. 2017, 6.1).
 LoadedModel mean_of_models(const std::vector<std::filesystem::path>& paths);
 
-// The training state of a run after conversion to fewer key/value heads: weights and moments pooled, same step and
-// recipe.
+// The training state of a run after conversion to fewer key/value heads: weights and moments as converted, same step
+// and recipe.
 void convert_training(const std::filesystem::path& from, const std::filesystem::path& to, const Transformer& before,
-                      const Transformer& after, const Metadata& extra);
+                      const Transformer& after, Pooling pooling, const Metadata& extra);
 
 }  // namespace headshare

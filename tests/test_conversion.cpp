@@ -161,7 +161,7 @@ TEST_CASE("models with other modes in each layer are converted layer by layer") 
   const TemporaryFolder folder;
   const EncodedCorpus corpus = random_pairs({2, 3}, 11, 13);
   save_training(folder / "before.safetensors", Trainer(model, corpus, {}));
-  convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, {});
+  convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, Pooling::mean, {});
   const LoadedModel loaded =
       load_training_model(folder / "after.safetensors");  // nothing of the old configuration is left
   CHECK(to_metadata(loaded.model.config()) == to_metadata(converted.config()));
@@ -183,13 +183,16 @@ TEST_CASE("what cannot be converted is refused by name") {
           "convert: cross-attention has 8 key/value heads, which cannot be pooled into -2 evenly");
   refused({multi_head(8), multi_head(8), multi_head(4)},
           "convert: cross-attention has 8 query heads and must keep them, not get 4");
+  refused({multi_head(8), local_window(grouped_query(8, 2), 3), multi_head(8)},
+          "convert: decoder self-attention is multi-head(8) and must keep the size of its heads and its window, not "
+          "become grouped-query(8, 2), window 3");
   const Transformer shared(tiny_config(11, multi_query(8)), 9);
   CHECK_THROWS_WITH_AS(convert_attention(shared, multi_head(8)),
                        "convert: encoder self-attention has 1 key/value heads, which cannot be pooled into 8 evenly",
                        Error);
-  for (const Pooling pooling : {Pooling::mean, Pooling::first, Pooling::random})
-    CHECK(parse_pooling(name(pooling)) == pooling);
-  CHECK_THROWS_WITH_AS(parse_pooling("max"), "pooling 'max' is unknown; choose mean, first or random", Error);
+  for (const Pooling pooling : all_poolings) CHECK(parse_pooling(name(pooling)) == pooling);
+  CHECK_THROWS_WITH_AS(parse_pooling("max"),
+                       "pooling 'max' is unknown; choose mean, first, random, aligned or subspace", Error);
 }
 
 TEST_CASE("the gradient of a shared head is the sum of the gradients of the heads it stands for") {
@@ -205,7 +208,8 @@ TEST_CASE("the gradient of a shared head is the sum of the gradients of the head
     backward(batch_loss(*each, batch, 0.1, none).loss);
   }
   model.visit([&](const std::string& name, const Parameter& parameter) { gradients[name] = parameter.gradient(); });
-  std::map<std::string, Tensor> expected = convert_moments(gradients, model, converted);
+  const std::map<std::string, Tensor> expected =
+      convert_moments({gradients, {}}, model, converted, Pooling::mean).means;
   converted.visit([&](const std::string& name, const Parameter& parameter) {
     CAPTURE(name);
     CHECK(difference(parameter.gradient(), expected.at(name)) < 1e-11);
@@ -226,7 +230,8 @@ TEST_CASE("the moments of pooled heads are summed, and training goes on from the
 
   const AttentionSites decoder_only(multi_head(4), grouped_query(4, 2), multi_query(4));
   const Transformer converted = convert_attention(model, decoder_only);
-  convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, {{"note", "new"}});
+  convert_training(folder / "before.safetensors", folder / "after.safetensors", model, converted, Pooling::mean,
+                   {{"note", "new"}});
 
   const LoadedModel loaded = load_training_model(folder / "after.safetensors");
   CHECK(first_difference(loaded.model, converted) == "");
