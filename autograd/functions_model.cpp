@@ -117,8 +117,11 @@ Tensor mask_scores(const Mask& mask, Size batch, Size targets, Size sources, Ten
     for (Size t = 0; t < targets; ++t)
       for (Size s = 0; s < sources; ++s) {
         const bool padding = s >= lengths[static_cast<std::size_t>(b)];
-        const bool future = mask.order == causal && s > t + (sources - targets);
-        if (padding || future) scores[static_cast<std::size_t>((b * targets + t) * sources + s)] = hidden;
+        const Size own = t + (sources - targets);  // the query's position
+        const bool future = mask.order == causal && s > own;
+        const bool too_long_ago = mask.window > 0 && s <= own - mask.window;
+        if (padding || future || too_long_ago)
+          scores[static_cast<std::size_t>((b * targets + t) * sources + s)] = hidden;
       }
   return from_values(scores, {batch, 1, 1, targets, sources}).to(options.type).to(options.device);
 }

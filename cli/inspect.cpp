@@ -17,6 +17,10 @@ void inspect_checkpoint(const std::filesystem::path& path) {
   const bool is_training = file.filename() == RunPaths{}.training().filename();
   const LoadedModel loaded = is_training ? load_training_model(file) : load_model(file);
   for (const auto& [key, value] : loaded.metadata) std::cout << key << " = " << value << '\n';
+  const TransformerConfig& config = loaded.model.config();
+  for (Size layer = 0; layer < config.layers; ++layer)
+    if (layer == 0 || !(config.sites(layer) == config.sites(layer - 1)))
+      std::cout << "attention from layer " << layer << " on: " << name(config.sites(layer)) << '\n';
   Table table({{"parameter"}, {"shape"}, {"elements", Alignment::right}});
   loaded.model.visit([&](const std::string& name, const Parameter& parameter) {
     table.add_row({name, to_string(parameter.shape()), with_thousands(parameter.value().count())});

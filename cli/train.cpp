@@ -34,8 +34,11 @@ void add_options(CommandLine& line) {
                                                  number<Size>("0"))(
       "encoder-kv-heads", "The same for encoder self-attention alone", number<Size>("0"))(
       "decoder-kv-heads", "... decoder self-attention alone", number<Size>("0"))(
-      "cross-kv-heads", "... cross-attention alone", number<Size>("0"))("norm", "post or pre", word("post"))(
-      "activation", "relu or gelu", word("relu"))("positions", "sinusoidal or learned", word("sinusoidal"))(
+      "cross-kv-heads", "... cross-attention alone", number<Size>("0"))(
+      "head-size", "Numbers of a head; 0: d-model / heads", number<Size>("0"))(
+      "decoder-window", "Positions that decoder self-attention looks back over, its own included; 0: all",
+      number<Size>("0"))("norm", "post or pre", word("post"))("activation", "relu or gelu", word("relu"))(
+      "positions", "sinusoidal or learned", word("sinusoidal"))(
       "max-length", "Longest sentence in tokens", number<Size>("512"))("dropout", "Share of activations zeroed",
                                                                        number<double>("0.1"));
   line.options()("steps", "Updates", number<Size>("2000"))("minutes", "Stop after this much time; 0: no limit",
@@ -59,9 +62,11 @@ AttentionSites attention_sites(const cxxopts::ParseResult& arguments) {
   const Size heads = arguments["heads"].as<Size>();
   const auto mode = [&](const char* option) {
     const Size own = arguments[option].as<Size>(), all = arguments["kv-heads"].as<Size>();
-    return grouped_query(heads, own != 0 ? own : all != 0 ? all : heads);
+    const AttentionMode shared = grouped_query(heads, own != 0 ? own : all != 0 ? all : heads);
+    return with_head_size(shared, arguments["head-size"].as<Size>());
   };
-  return {mode("encoder-kv-heads"), mode("decoder-kv-heads"), mode("cross-kv-heads")};
+  return {mode("encoder-kv-heads"), local_window(mode("decoder-kv-heads"), arguments["decoder-window"].as<Size>()),
+          mode("cross-kv-heads")};
 }
 
 TransformerConfig model_config(const cxxopts::ParseResult& arguments, Size vocabulary) {

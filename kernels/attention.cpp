@@ -16,9 +16,9 @@ using namespace attention_tile;
 struct TargetTile {
   Size b;
   Size g;
-  Size first;    // target
-  Size last;     // target after the last
-  Size visible;  // sources that the last target sees, and so the most any of them does
+  Size first;       // target
+  Size last;        // target after the last
+  Sources visible;  // those that any of the targets sees
 };
 
 // Calls work(tile) for all tiles, in parallel where that pays. Tiles are cut by the sizes alone: not by the threads.
@@ -35,7 +35,9 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
     for (Size g = 0; g < sizes.kv_heads; ++g) {
       for (Size i = 0; i < tiles; ++i) {
         const Size last = std::min((i + 1) * targets, sizes.targets);
-        work(TargetTile{b, g, i * targets, last, visible_sources(sizes, mask, b, last - 1)});
+        const Sources of_first = visible_sources(sizes, mask, b, i * targets),
+                      of_last = visible_sources(sizes, mask, b, last - 1);
+        work(TargetTile{b, g, i * targets, last, {of_first.begin, of_last.end}});
       }
     }
   }
@@ -43,26 +45,27 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
 
 enum ScratchSlot { query_slot, key_slot, value_slot, score_slot, output_slot, sum_slot };
 
-// q . k / sqrt(D) of a whole tile, in scratch memory.             returns [targets * group, padded visible]
+// q . k / sqrt(D) of a whole tile, in scratch memory.             returns [targets * group, padded visible.count()]
 template <class T, class Stored>
 T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const Stored> key) {
   const Size depth = sizes.head_size;
   const Size group = sizes.heads / sizes.kv_heads;
   const Size rows = (tile.last - tile.first) * group;
-  const Size width = padded<T>(tile.visible);
+  const Size sources = tile.visible.count();
+  const Size width = padded<T>(sources);
   T* queries = scratch<T>(query_slot, rows * padded<T>(depth));
   T* scores = scratch<T>(score_slot, rows * width);
 
   const T scale = 1 / std::sqrt(static_cast<T>(depth));  // once per query instead of once per score
   gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
-  const Stored* head = head_of(key, tile.b, tile.g);
+  const Stored* head = head_of(key, tile.b, tile.g) + tile.visible.begin * key.position_stride;
   if (rows <= few_rows_scored && with_vectors<T, Stored>(depth, [&]<int vectors>() {
-        score_few_rows<vectors>(rows, queries, head, key.position_stride, tile.visible, scores, width);
+        score_few_rows<vectors>(rows, queries, head, key.position_stride, sources, scores, width);
       }))
     return scores;
   T* keys = scratch<T>(key_slot, padded<T>(depth) * sources_per_tile);
-  for (Size s = 0; s < tile.visible; s += sources_per_tile) {
-    const Size end = std::min(s + sources_per_tile, tile.visible);
+  for (Size s = 0; s < sources; s += sources_per_tile) {
+    const Size end = std::min(s + sources_per_tile, sources);
     transpose_heads(head + s * key.position_stride, key.position_stride, end - s, depth, keys);
     multiply<Result::replaced, T>(rows, padded<T>(end - s), depth, {queries, padded<T>(depth), 1},
                                   {keys, padded<T>(end - s)}, {scores + s, width});
@@ -107,6 +110,17 @@ Softmax<T> exponentials(T* row, Size visible, Size width) {
   return {max, sum_of<T>(sums)};
 }
 
+// The same where the first visible source is not the first of the row: 0 before it, too.
+template <class T>
+Softmax<T> exponentials(T* row, Sources visible, Size width) {
+  if (visible.count() == 0) return exponentials(row, Size{0}, width);
+  const Size whole = visible.begin / lanes<T> * lanes<T>;  // vectors of nothing but zeros
+  std::fill(row + whole, row + visible.begin, -std::numeric_limits<T>::infinity());
+  const Softmax<T> softmax = exponentials(row + whole, visible.end - whole, width - whole);
+  clear(row, 0, visible.begin);  // what became of -infinity is nearly, but not quite 0
+  return softmax;
+}
+
 // outputs = weights values.                       weights: [rows, S], `width` apart   outputs: [rows, padded D]
 // The values are read in place where they are rows of whole vectors already and are either packed or read only once;
 // otherwise they are copied first, because rows far apart fall on the same few lines of the first cache, and so that
@@ -116,21 +130,21 @@ void weigh_values(const AttentionSizes& sizes, const TargetTile& tile, HeadsView
                   const T* weights, Size width, T* outputs) {
   const Size depth = sizes.head_size;
   const Size columns = padded<T>(depth);
-  const Stored* head = head_of(value, tile.b, tile.g);
+  const Size sources = tile.visible.count();
+  const Stored* head = head_of(value, tile.b, tile.g) + tile.visible.begin * value.position_stride;
   if (rows <= few_rows_weighed && with_vectors<T, Stored>(depth, [&]<int vectors>() {
-        weigh_few_rows<vectors>(rows, weights, width, head, value.position_stride, tile.visible, outputs);
+        weigh_few_rows<vectors>(rows, weights, width, head, value.position_stride, sources, outputs);
       }))
     return;
   const bool packed = std::is_same_v<T, Stored> && value.position_stride == depth;
   if (columns == depth && (packed || rows <= 8)) {
     const Rows<const Stored> values{head, value.position_stride};
-    multiply<Result::replaced, T, Stored>(rows, columns, tile.visible, {weights, width, 1}, values, {outputs, columns});
+    multiply<Result::replaced, T, Stored>(rows, columns, sources, {weights, width, 1}, values, {outputs, columns});
     return;
   }
-  T* values = scratch<T>(value_slot, std::max(tile.visible, Size{1}) * columns);
-  gather_heads(value, tile.b, tile.g, 1, 0, tile.visible, depth, T{1}, values);
-  multiply<Result::replaced, T>(rows, columns, tile.visible, {weights, width, 1}, {values, columns},
-                                {outputs, columns});
+  T* values = scratch<T>(value_slot, std::max(sources, Size{1}) * columns);
+  gather_heads(value, tile.b, tile.g, 1, tile.visible.begin, tile.visible.end, depth, T{1}, values);
+  multiply<Result::replaced, T>(rows, columns, sources, {weights, width, 1}, {values, columns}, {outputs, columns});
 }
 
 }  // namespace
@@ -142,15 +156,16 @@ void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, Head
   const Size depth = sizes.head_size;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {
     const Size rows = (tile.last - tile.first) * group;
-    const Size width = padded<T>(tile.visible);
+    const Size width = padded<T>(tile.visible.count());
     const Size output_width = padded<T>(depth);
     T* scores = score(sizes, tile, query, key);                 // [rows, S]
     T* outputs = scratch<T>(output_slot, rows * output_width);  // [rows, D]
     T* inverse_sums = scratch<T>(sum_slot, rows);               // [rows]
     for_each_row(tile.first, tile.last, group, tile.g, [&](Size row, Size target, Size head) {
-      const Size visible = visible_sources(sizes, mask, tile.b, target);
-      const Softmax<T> softmax = exponentials(scores + row * width, visible, width);
-      inverse_sums[row] = visible > 0 ? 1 / softmax.sum : 0;
+      const Sources visible = visible_sources(sizes, mask, tile.b, target);
+      const Softmax<T> softmax =
+          exponentials(scores + row * width, visible.seen_from(tile.visible.begin, tile.visible.count()), width);
+      inverse_sums[row] = visible.count() > 0 ? 1 / softmax.sum : 0;
       if (log_sum_exp != nullptr)
         log_sum_exp[(tile.b * sizes.heads + head) * sizes.targets + target] = softmax.max + std::log(softmax.sum);
     });
@@ -167,14 +182,16 @@ void attention_weights(Cpu, const AttentionSizes& sizes, const AttentionMask& ma
                        HeadsView<const T> key, T* weights) {
   const Size group = sizes.heads / sizes.kv_heads;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {
-    const Size width = padded<T>(tile.visible);
+    const Size width = padded<T>(tile.visible.count());
     T* scores = score(sizes, tile, query, key);  // [rows, S]
     for_each_row(tile.first, tile.last, group, tile.g, [&](Size row, Size target, Size head) {
-      const Size visible = visible_sources(sizes, mask, tile.b, target);
-      const Softmax<T> softmax = exponentials(scores + row * width, visible, width);
+      const Sources visible = visible_sources(sizes, mask, tile.b, target),
+                    in_row = visible.seen_from(tile.visible.begin, tile.visible.count());
+      const Softmax<T> softmax = exponentials(scores + row * width, in_row, width);
       T* to = weights + ((tile.b * sizes.heads + head) * sizes.targets + target) * sizes.sources;
-      copy_scaled_exactly(scores + row * width, visible, 1 / softmax.sum, to);
-      clear(to, visible, sizes.sources);
+      clear(to, 0, visible.begin);
+      copy_scaled_exactly(scores + row * width + in_row.begin, visible.count(), 1 / softmax.sum, to + visible.begin);
+      clear(to, visible.end, sizes.sources);
     });
   });
 }

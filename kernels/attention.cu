@@ -57,7 +57,6 @@ __device__ inline T over_keys(T value, Combine combine) {
 // What a lane knows of its rows while it passes the keys.
 template <class T, class Tiling>
 struct Rows {
-  int visible[Tiling::lane_rows];
   T max[Tiling::lane_rows];
   T sum[Tiling::lane_rows];  // of exp(score - max), of this lane's own keys only: added up at the end
   T output[Tiling::lane_rows][Tiling::lane_chunks][Tiling::chunk];  // sum of exp(score - max) v, of all keys
@@ -81,14 +80,15 @@ __device__ inline void score(const T* queries, const T* keys, int head_size, T s
 }
 
 // Brings the new scores into the softmax, and writes exp(score - max) to `weights`. `first` is the number, among all
-// keys, of this lane's first.                                    weights: from this lane's first on, [., weight_stride]
+// keys, of this lane's first.          visible: from this lane's first row on   weights: the same, [., weight_stride]
 template <class Tiling, class T>
-__device__ inline void update_softmax(Rows<T, Tiling>& rows, int first,
+__device__ inline void update_softmax(Rows<T, Tiling>& rows, const KeyRange* visible, int first,
                                       const T (&scores)[Tiling::lane_rows][Tiling::lane_keys], T* weights) {
   for (int i = 0; i < Tiling::lane_rows; ++i) {
+    const KeyRange seen = visible[i * row_lanes];
     T max = rows.max[i];
     for (int j = 0; j < Tiling::lane_keys; ++j)
-      if (first + j * key_lanes < rows.visible[i]) max = larger(max, scores[i][j]);
+      if (seen.contains(first + j * key_lanes)) max = larger(max, scores[i][j]);
     max = over_keys(max, [](T a, T b) { return larger(a, b); });
     const T shrink = std::exp(rows.max[i] - max);  // what was summed up so far is relative to the old maximum
     rows.max[i] = max;
@@ -96,7 +96,7 @@ __device__ inline void update_softmax(Rows<T, Tiling>& rows, int first,
     for (T(&chunk)[Tiling::chunk] : rows.output[i])
       for (T& output : chunk) output *= shrink;
     for (int j = 0; j < Tiling::lane_keys; ++j) {
-      const T weight = first + j * key_lanes < rows.visible[i] ? std::exp(scores[i][j] - max) : T{0};
+      const T weight = seen.contains(first + j * key_lanes) ? std::exp(scores[i][j] - max) : T{0};
       rows.sum[i] += weight;
       weights[i * row_lanes * Tiling::weight_stride + j * key_lanes] = weight;
     }
@@ -137,19 +137,19 @@ __global__ void __launch_bounds__(threads)
   const int row = warp_row + lane / key_lanes;                            // the first of this lane
   const T scale = 1 / std::sqrt(static_cast<T>(head_size));
   Rows<T, Tiling> rows = {};
-  for (int i = 0; i < lane_rows; ++i) {
-    const int r = row + i * row_lanes;
-    rows.visible[i] = r < tile.count ? static_cast<int>(visible_keys(sizes, mask, tile.b, tile.target(r))) : 0;
-    rows.max[i] = std::numeric_limits<T>::lowest();  // -infinity less itself would be NaN where no key is visible
-  }
-
-  const int most = static_cast<int>(visible_keys(sizes, mask, tile.b, tile.target(tile.count - 1)));
-  if (most > 0)
+  for (T& max : rows.max) max = std::numeric_limits<T>::lowest();  // -infinity less itself would be NaN: no key visible
+  __shared__ KeyRange visible[Tiling::rows];                       // not in registers: the sums need them
+  for (int r = threadIdx.x; r < Tiling::rows; r += threads)
+    visible[r] = r < tile.count ? visible_keys(sizes, mask, tile.b, tile.target(r)) : KeyRange{0, 0};
+  // The keys that any row of the tile sees: the first row's begin first, and the last row's end last.
+  const int begin = visible_keys(sizes, mask, tile.b, tile.target(0)).begin;
+  const int end = visible_keys(sizes, mask, tile.b, tile.target(tile.count - 1)).end;
+  if (begin < end)
     load_tile<threads, Tiling::rows, Tiling::depth>(
         [&](int r) { return head_at(query, tile.b, tile.target(r), tile.head(r)); }, tile.count, head_size, T{1},
         queries);
-  for (int first = 0; first < most; first += Tiling::keys) {
-    const int count = most - first < Tiling::keys ? most - first : Tiling::keys;
+  for (int first = begin; first < end; first += Tiling::keys) {
+    const int count = end - first < Tiling::keys ? end - first : Tiling::keys;
     const auto load = [&](HeadsView<const Stored> heads, T* to) {
       load_tile<threads, Tiling::keys, Tiling::depth>([&](int s) { return head_at(heads, tile.b, first + s, tile.g); },
                                                       count, head_size, T{1}, to);
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(threads)
     if (warp_row >= tile.count) continue;  // a warp without queries only helps to load
     T scores[lane_rows][Tiling::lane_keys] = {};
     score<Tiling>(queries + row * stride, keys + key_lane * stride, head_size, scale, scores);
-    update_softmax(rows, first + key_lane, scores, weights + row * Tiling::weight_stride + key_lane);
+    update_softmax(rows, visible + row, first + key_lane, scores, weights + row * Tiling::weight_stride + key_lane);
     __syncwarp();
     weigh(rows, weights + row * Tiling::weight_stride, values + key_lane * chunk, count);
   }
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(threads)
   for (int i = 0; i < lane_rows; ++i) {
     const int r = row + i * row_lanes;
     const T sum = over_keys(rows.sum[i], [](T a, T b) { return a + b; });
-    const T inverse = rows.visible[i] > 0 ? 1 / sum : T{0};
+    const T inverse = sum != 0 ? 1 / sum : T{0};  // 0: no key is visible
     for (int j = 0; j < Tiling::lane_chunks; ++j)
       for (int e = 0; e < chunk; ++e)
         queries[r * stride + (j * key_lanes + key_lane) * chunk + e] = rows.output[i][j][e] * inverse;

@@ -34,8 +34,9 @@ struct HeadsView {
 // Which keys a query sees. Query t stands at position t + (S - T): with a cache, the new queries are the last
 // positions.
 struct AttentionMask {
-  const std::int32_t* source_lengths = nullptr;  // [B]: keys at and after this position are padding; null: none are
+  const std::int32_t* source_lengths = nullptr;  // [B]: keys from here on are padding; above S counts as S; null: none
   enum class Order { any, causal } order = Order::any;  // causal: only keys at or before the query's own position
+  Size window = 0;  // causal: of those, only the last so many (local attention, Shazeer 2019); 0: all
 };
 
 // Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) with shared key/value heads (Shazeer 2019, Ainslie 2023):

@@ -126,17 +126,19 @@ void add_pair(const Call<T>& call, Size b, Size g, const SourceSide<T>& source, 
   multiply<Result::replaced, T>(rows, columns, call.depth, {target.d_outputs, width, 1},
                                 {source.values_transposed + here, columns}, {target.d_scores, columns});
   for_each_row(target.first, target.last, call.group, g, [&](Size row, Size t, Size head) {
-    const Size visible = std::clamp(visible_sources(call.sizes, call.mask, b, t) - s, Size{0}, sources);
+    const Sources visible = visible_sources(call.sizes, call.mask, b, t).seen_from(s, sources);
     const T log_sum_exp = call.log_sum_exp[(b * call.sizes.heads + head) * call.sizes.targets + t];
     T* weights = target.weights + row * columns;
     T* d_scores = target.d_scores + row * columns;
-    for (Size i = 0; i < visible; i += lanes<T>) {
+    for (Size i = visible.begin / lanes<T> * lanes<T>; i < visible.end; i += lanes<T>) {
       const Vector<T> p = exp(load(weights + i) - log_sum_exp);
       store(weights + i, p);
       store(d_scores + i, p * (load(d_scores + i) - target.deltas[row]));
     }
-    clear(weights, visible, columns);
-    clear(d_scores, visible, columns);
+    for (T* row_of_tile : {weights, d_scores}) {
+      clear(row_of_tile, 0, visible.begin);
+      clear(row_of_tile, visible.end, columns);
+    }
   });
   multiply<Result::added, T>(rows, width, sources, {target.d_scores, columns, 1}, {source.keys + here, width},
                              {target.d_queries, width});
@@ -150,15 +152,16 @@ template <class T>
 void group_backward(const Call<T>& call, Size b, Size g) {
   const Size targets_per_tile = std::max(Size{1}, backward_rows / call.group);
   const Size targets = call.sizes.targets;
-  const SourceSide<T> source = load_sources(call, b, g, visible_sources(call.sizes, call.mask, b, targets - 1));
+  const Size loaded = visible_sources(call.sizes, call.mask, b, targets - 1).end;
+  const SourceSide<T> source = load_sources(call, b, g, loaded);
   for (Size first = 0; first < targets; first += targets_per_tile) {
     const Size last = std::min(first + targets_per_tile, targets);
-    const Size visible = visible_sources(call.sizes, call.mask, b, last - 1);
+    const Size begin = visible_sources(call.sizes, call.mask, b, first).begin;
+    const Size end = visible_sources(call.sizes, call.mask, b, last - 1).end;
     const TargetSide<T> target = load_targets(call, b, g, first, last);
-    // A tile is as long as it was transposed, also where these targets see only its beginning.
-    const Size transposed = visible_sources(call.sizes, call.mask, b, targets - 1);
-    for (Size s = 0; s < visible; s += sources_per_tile)
-      add_pair(call, b, g, source, target, s, std::min(sources_per_tile, transposed - s));
+    // A tile is as long as it was transposed, also where these targets see only a part of it.
+    for (Size s = begin / sources_per_tile * sources_per_tile; s < end; s += sources_per_tile)
+      add_pair(call, b, g, source, target, s, std::min(sources_per_tile, loaded - s));
     scatter_heads(target.d_queries, b, g, call.group, first, last, call.depth, call.scale, call.d_query);
   }
   scatter_heads(source.d_keys, b, g, 1, 0, call.sizes.sources, call.depth, T{1}, call.d_key);

@@ -44,16 +44,15 @@ struct Tiling {
 template <class T>
 struct Row {
   T log_sum_exp, delta;
-  int visible;  // keys it sees, always the first ones
+  KeyRange visible;
 };
 
 template <class T>
 __device__ Row<T> row_of(const Call<T>& call, const RowTile& tile, int row) {
-  if (row >= tile.count) return {0, 0, 0};
+  if (row >= tile.count) return {0, 0, {0, 0}};
   const Size target = tile.target(row);
   const Size index = (tile.b * call.sizes.heads + tile.head(row)) * call.sizes.targets + target;
-  return {call.log_sum_exp[index], call.deltas[index],
-          static_cast<int>(visible_keys(call.sizes, call.mask, tile.b, target))};
+  return {call.log_sum_exp[index], call.deltas[index], visible_keys(call.sizes, call.mask, tile.b, target)};
 }
 
 // One block's shared memory.
@@ -136,7 +135,7 @@ struct Scores {
 // In place: a score becomes the weight P, and the gradient dP of the weight becomes that of the score, dS.
 template <class T>
 __device__ inline void to_weight(const Row<T>& row, int key, T& score, T& d_weight) {
-  const bool seen = key < row.visible;
+  const bool seen = row.visible.contains(key);
   score = seen ? std::exp(score - row.log_sum_exp) : T{0};
   d_weight = seen ? score * (d_weight - row.delta) : T{0};
 }
@@ -232,9 +231,10 @@ __global__ void __launch_bounds__(threads) d_query_kernel(Call<T> call) {
   load_queries<rows, depth>(call, tile, queries, d_outputs, tiles.rows);
 
   Gradient<T, depth> d_query;
-  const int visible = static_cast<int>(visible_keys(call.sizes, call.mask, tile.b, tile.target(tile.count - 1)));
-  for (int first = 0; first < visible; first += keys_per_tile) {
-    const int count = visible - first < keys_per_tile ? visible - first : keys_per_tile;
+  const int begin = visible_keys(call.sizes, call.mask, tile.b, tile.target(0)).begin;
+  const int end = visible_keys(call.sizes, call.mask, tile.b, tile.target(tile.count - 1)).end;
+  for (int first = begin; first < end; first += keys_per_tile) {
+    const int count = end - first < keys_per_tile ? end - first : keys_per_tile;
     __syncthreads();  // nobody reads the tile before any more
     load_keys<keys_per_tile, depth>(call, tile.b, tile.g, first, count, keys, values);
     __syncthreads();
@@ -260,15 +260,19 @@ __global__ void __launch_bounds__(threads) d_key_value_kernel(Call<T> call) {
   const BlockPlace place = place_of_block(call.sizes);
   const int head_size = static_cast<int>(call.sizes.head_size), first_key = place.tile * keys_per_tile;
   const int targets = static_cast<int>(call.sizes.targets), sources = static_cast<int>(call.sizes.sources);
-  const int visible = static_cast<int>(visible_keys(call.sizes, call.mask, place.b, targets - 1)) - first_key;
+  const int visible = visible_keys(call.sizes, call.mask, place.b, targets - 1).end - first_key;
   load_keys<keys_per_tile, depth>(call, place.b, place.g, first_key, visible, keys, values);
 
   Gradient<T, depth> d_key, d_value;
-  int first_row = 0;  // that sees the first key of the tile
-  if (call.mask.order == AttentionMask::Order::causal && first_key > sources - targets)
-    first_row = (first_key - (sources - targets)) * group_of(call.sizes);
-  const int end = visible > 0 ? targets * group_of(call.sizes) : 0;
-  for (int first = first_row; first < end; first += rows) {
+  Size first_target = 0, end_target = visible > 0 ? targets : 0;  // of those that see any key of the tile
+  if (call.mask.order == AttentionMask::Order::causal) {
+    const int own_target = first_key - (sources - targets);  // stands where the first key does
+    if (own_target > 0) first_target = own_target;
+    const Size too_late = own_target + keys_per_tile - 1 + call.mask.window;  // the last key has left its window
+    if (call.mask.window > 0 && too_late < end_target) end_target = too_late;
+  }
+  const int end = static_cast<int>(end_target) * group_of(call.sizes);
+  for (int first = static_cast<int>(first_target) * group_of(call.sizes); first < end; first += rows) {
     const RowTile tile = row_tile(call.sizes, place.b, place.g, first, rows);
     __syncthreads();  // nobody reads the tile before any more
     load_queries<rows, depth>(call, tile, queries, d_outputs, tiles.rows);

@@ -31,7 +31,7 @@ __global__ void score_kernel(AttentionSizes sizes, AttentionMask mask, HeadsView
     const Size s = i % sizes.sources;
     const ScoreRow row = score_row(sizes, i / sizes.sources);
     T score = -std::numeric_limits<T>::infinity();
-    if (s < visible_keys(sizes, mask, row.b, row.target)) {
+    if (visible_keys(sizes, mask, row.b, row.target).contains(static_cast<int>(s))) {
       const T* const q = head_at(query, row.b, row.target, row.head);
       const T* const k = head_at(key, row.b, s, row.head / (sizes.heads / sizes.kv_heads));
       score = 0;
@@ -71,9 +71,9 @@ __global__ void weigh_kernel(AttentionSizes sizes, AttentionMask mask, const T* 
     const Size d = i % sizes.head_size;
     const ScoreRow row = score_row(sizes, i / sizes.head_size);
     const T* const w = weights + i / sizes.head_size * sizes.sources;
-    const Size visible = visible_keys(sizes, mask, row.b, row.target);
+    const KeyRange visible = visible_keys(sizes, mask, row.b, row.target);
     T sum = 0;
-    for (Size s = 0; s < visible; ++s)
+    for (Size s = visible.begin; s < visible.end; ++s)
       sum += w[s] * head_at(value, row.b, s, row.head / (sizes.heads / sizes.kv_heads))[d];
     head_at(output, row.b, row.target, row.head)[d] = sum;
   }

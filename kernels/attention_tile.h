@@ -32,13 +32,32 @@ constexpr Size padded(Size n) {
   return (n + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
-// How many of the first sources of sequence `batch` a query at `target` sees; never less for a later target.
-inline Size visible_sources(const AttentionSizes& sizes, const AttentionMask& mask, Size batch, Size target) {
-  Size visible = sizes.sources;
-  if (mask.source_lengths != nullptr) visible = std::min(visible, static_cast<Size>(mask.source_lengths[batch]));
-  if (mask.order == AttentionMask::Order::causal)
-    visible = std::min(visible, target + (sizes.sources - sizes.targets) + 1);
-  return std::max(visible, Size{0});
+// Neighbouring sources: begin, ..., end - 1.
+struct Sources {
+  Size begin;
+  Size end;  // at least begin
+
+  Size count() const { return end - begin; }
+  // Those among `count` sources from `first` on, counted from there.
+  Sources seen_from(Size first, Size count) const {
+    return {std::clamp(begin - first, Size{0}, count), std::clamp(end - first, Size{0}, count)};
+  }
+};
+
+// The sources of sequence `batch` that a query at `target` sees: padding stands at the end, the future behind the
+// query's own position, and what left its window before all others. A later target's begin and end not earlier.
+inline Sources visible_sources(const AttentionSizes& sizes, const AttentionMask& mask, Size batch, Size target) {
+  Sources visible{0, sizes.sources};
+  if (mask.source_lengths != nullptr)
+    visible.end = std::min(visible.end, static_cast<Size>(mask.source_lengths[batch]));
+  if (mask.order == AttentionMask::Order::causal) {
+    const Size past = target + (sizes.sources - sizes.targets) + 1;
+    visible.end = std::min(visible.end, past);
+    if (mask.window > 0) visible.begin = std::max(past - mask.window, Size{0});
+  }
+  visible.end = std::max(visible.end, Size{0});
+  visible.begin = std::min(visible.begin, visible.end);
+  return visible;
 }
 
 // Calls work(row, target, head) for the rows of a tile, in order; `head` counts all query heads.

@@ -8,15 +8,17 @@ namespace headshare::kernels {
 
 template <class T, class Stored>
 void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
-                const std::int32_t* first_position) {
-  if (first_position != nullptr) y.data += *first_position * y.position_stride;
+                RingPosition place) {
+  const Size first = place.first != nullptr ? *place.first : 0;
   parallel_rows(batch, 2 * positions * heads * head_size, [&](Size b) {
-    for (Size position = 0; position < positions; ++position)
+    for (Size position = 0; position < positions; ++position) {
+      const Size in_ring = (first + position) % place.capacity;
       for (Size head = 0; head < heads; ++head) {
         const T* from = x.data + b * x.batch_stride + position * x.position_stride + head * x.head_stride;
-        Stored* to = y.data + b * y.batch_stride + position * y.position_stride + head * y.head_stride;
+        Stored* to = y.data + b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
         for (Size d = 0; d < head_size; ++d) to[d] = static_cast<Stored>(from[d]);
       }
+    }
   });
 }
 
@@ -29,9 +31,9 @@ void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size
   });
 }
 
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, const std::int32_t*);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, const std::int32_t*);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, const std::int32_t*);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
+template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, float*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, double*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, BFloat16*);

@@ -17,16 +17,16 @@ struct HeadCounts {
 
 // A warp per head: its lanes read and write neighbouring numbers.
 template <class T, class Stored>
-__global__ void copy_heads_kernel(HeadCounts counts, HeadsView<const T> x, HeadsView<Stored> y,
-                                  const std::int32_t* first_position) {
-  if (first_position != nullptr) y.data += *first_position * y.position_stride;
+__global__ void copy_heads_kernel(HeadCounts counts, HeadsView<const T> x, HeadsView<Stored> y, RingPosition place) {
+  const Size first = place.first != nullptr ? *place.first : 0;
   const Size all = counts.batch * counts.positions * counts.heads;
   const int lane = threadIdx.x % warp_size;
   for (Size i = global_thread() / warp_size; i < all; i += all_threads() / warp_size) {
     const Size head = i % counts.heads, outer = i / counts.heads;
     const Size position = outer % counts.positions, b = outer / counts.positions;
     const T* const from = x.data + b * x.batch_stride + position * x.position_stride + head * x.head_stride;
-    Stored* const to = y.data + b * y.batch_stride + position * y.position_stride + head * y.head_stride;
+    const Size in_ring = (first + position) % place.capacity;
+    Stored* const to = y.data + b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
     for (Size d = lane; d < counts.head_size; d += warp_size) to[d] = static_cast<Stored>(from[d]);
   }
 }
@@ -82,9 +82,9 @@ void move_in_words(Cuda device, std::span<const RowMove> moves, Size pieces, Siz
 
 template <class T, class Stored>
 void copy_heads(Cuda device, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x,
-                HeadsView<Stored> y, const std::int32_t* first_position) {
+                HeadsView<Stored> y, RingPosition place) {
   launch(copy_heads_kernel<T, Stored>, loop_blocks(batch * positions * heads * warp_size, threads), threads, 0,
-         device.stream, HeadCounts{batch, positions, heads, head_size}, x, y, first_position);
+         device.stream, HeadCounts{batch, positions, heads, head_size}, x, y, place);
 }
 
 template <class Stored>
@@ -99,10 +99,9 @@ void move_rows(Cuda device, std::span<const RowMove> moves, Size pieces, Size pi
     move_in_words(device, moves, pieces, piece_size, used, x);
 }
 
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, const std::int32_t*);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, const std::int32_t*);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>,
-                         const std::int32_t*);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, float*);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, double*);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, BFloat16*);

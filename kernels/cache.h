@@ -9,14 +9,20 @@
 // What decoding does with its caches besides reading them.
 namespace headshare::kernels {
 
-// y[b, *first_position + position, head, d] = x[b, position, head, d], narrowed where Stored has fewer bits than T.
-// first_position: a number in the device's memory, as in embedding.h; null: 0.
+// A cache as a ring of `capacity` places: once all are full, the next position takes the place of the oldest.
+struct RingPosition {
+  Size capacity;
+  const std::int32_t* first = nullptr;  // a number in the device's memory, as in embedding.h; null: 0
+};
+
+// y[b, (*first + position) % capacity, head, d] = x[b, position, head, d], narrowed where Stored has fewer bits than T.
+// positions: at most capacity.
 template <class T, class Stored>
 void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
-                const std::int32_t* first_position);
+                RingPosition place);
 template <class T, class Stored>
 void copy_heads(Cuda, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
-                const std::int32_t* first_position);
+                RingPosition place);
 
 struct RowMove {
   Size from, to;

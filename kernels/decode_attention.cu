@@ -108,20 +108,21 @@ __global__ void __launch_bounds__(threads, Layout<T, Stored, depth, rows>::block
     queries[row * depth + L::place(d)] =
         inside ? scale * head_at(call.query, tile.b, tile.target(row), tile.head(row))[d] : T{0};
   }
+  __shared__ KeyRange visible[rows];  // not in registers: the sums need them
+  for (int row = threadIdx.x; row < rows; row += threads)
+    visible[row] = row < tile.count ? visible_keys(sizes, call.mask, tile.b, tile.target(row)) : KeyRange{0, 0};
   __syncthreads();
 
-  int visible[rows];
   T maximum[rows], sum[rows], values[rows][L::own] = {};  // sum: of this lane's keys only, until the end
   for (int row = 0; row < rows; ++row) {
-    const bool inside = row < tile.count;
-    visible[row] = inside ? static_cast<int>(visible_keys(sizes, call.mask, tile.b, tile.target(row))) : 0;
     maximum[row] = std::numeric_limits<T>::lowest();  // -infinity less itself would be NaN for a row that sees no key
     sum[row] = 0;
   }
-  const int most = static_cast<int>(visible_keys(sizes, call.mask, tile.b, tile.target(tile.count - 1)));
+  // The keys that any row of the tile sees: the first row's begin first, and the last row's end last.
+  const int least = visible[0].begin, most = visible[tile.count - 1].end;
   constexpr int keys_of_block = warps * keys_per_step;  // in one step; a split is a whole number of steps
-  const int keys_per_split = (most + splits * keys_of_block - 1) / (splits * keys_of_block) * keys_of_block;
-  const int begin = split * keys_per_split, end = most - begin < keys_per_split ? most : begin + keys_per_split;
+  const int keys_per_split = (most - least + splits * keys_of_block - 1) / (splits * keys_of_block) * keys_of_block;
+  const int begin = least + split * keys_per_split, end = most - begin < keys_per_split ? most : begin + keys_per_split;
   const Source<Stored> key_source{head_at(key, tile.b, 0, tile.g), key.position_stride, end, head_size, load};
   const Source<Stored> value_source{head_at(value, tile.b, 0, tile.g), value.position_stride, end, head_size, load};
   for (int first = begin + warp * keys_per_step; first < end; first += warps * keys_per_step) {
@@ -130,7 +131,7 @@ __global__ void __launch_bounds__(threads, Layout<T, Stored, depth, rows>::block
     T weight[rows] = {};
     if (first + lane < end) load_weights(weights + lane * L::weight_stride, weight);
     for (int row = 0; row < rows; ++row) {
-      const bool seen = first + lane < visible[row];
+      const bool seen = visible[row].contains(first + lane);
       const T larger_maximum = larger(maximum[row], warp_max(seen ? weight[row] : maximum[row]));
       const T shrink = std::exp(maximum[row] - larger_maximum);  // what was summed up relative to the old maximum
       weight[row] = seen ? std::exp(weight[row] - larger_maximum) : T{0};

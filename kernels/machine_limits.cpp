@@ -2,9 +2,12 @@
 
 #include <omp.h>
 
-#include <vector>
+#include <algorithm>
+#include <memory>
 
+#include "core/error.h"
 #include "core/measure.h"
+#include "core/memory.h"
 #include "kernels/vector.h"
 
 namespace headshare::kernels {
@@ -32,14 +35,13 @@ void multiply_add_in_registers() {
   }
 }
 
-void read_everything(const std::vector<float>& memory) {
-  const Size n = static_cast<Size>(memory.size());
+void read_everything(const float* memory, Size n) {
 #pragma omp parallel
   {
     Register sums[4]{};
 #pragma omp for schedule(static)
     for (Size i = 0; i < n / (4 * lanes<float>); ++i)
-      for (Size j = 0; j < 4; ++j) sums[j] += load(memory.data() + (4 * i + j) * lanes<float>);
+      for (Size j = 0; j < 4; ++j) sums[j] += load(memory + (4 * i + j) * lanes<float>);
     sink = sum_of_lanes<float>(sums[0] + sums[1] + sums[2] + sums[3]);
   }
 }
@@ -48,12 +50,30 @@ void read_everything(const std::vector<float>& memory) {
 
 double measure_arithmetic() {
   const double flops = 2.0 * static_cast<double>(chains * rounds * lanes<float> * omp_get_max_threads());
-  return flops / median_seconds(multiply_add_in_registers);
+  return flops / least_seconds(multiply_add_in_registers);
 }
 
 double measure_reading(Size bytes) {
-  const std::vector<float> memory(static_cast<std::size_t>(bytes) / sizeof(float), 1.0f);
-  return static_cast<double>(bytes) / median_seconds([&] { read_everything(memory); });
+  // The kind of memory that tensors have: the processor finds the places of large pages faster than of many small ones.
+  const std::unique_ptr<void, void (*)(void*)> memory(allocate_memory(bytes), free_memory);
+  if (memory == nullptr) fail("machine limits: no ", bytes, " bytes of memory to read");
+  float* numbers = static_cast<float*>(memory.get());
+  const Size n = bytes / static_cast<Size>(sizeof(float));
+  std::fill_n(numbers, n, 1.0f);
+  return static_cast<double>(bytes) / least_seconds([&] { read_everything(numbers, n); });
+}
+
+double measure_parallel_region() {
+  constexpr Size regions = 100;  // a single one is shorter than reading the clock takes
+  return least_seconds(
+             [] {
+               for (Size i = 0; i < regions; ++i) {
+#pragma omp parallel
+                 { [[maybe_unused]] volatile int nothing = 0; }
+               }
+             },
+             0.005) /
+         static_cast<double>(regions);
 }
 
 }  // namespace headshare::kernels

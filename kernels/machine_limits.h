@@ -11,4 +11,8 @@ double measure_arithmetic();
 // Bytes per second when the same `bytes` are read again and again: the more there are, the farther away they lie.
 double measure_reading(Size bytes = Size{512} << 20);
 
+// Seconds to start and join a team of threads that has nothing to do: what every operation shared between the cores
+// costs at least. The threads are awake; when they have slept, it takes several times as long.
+double measure_parallel_region();
+
 }  // namespace headshare::kernels

@@ -15,8 +15,8 @@ namespace {
 enum Work : std::size_t {
   residual_work,  // x, what every sublayer adds to                                                           [rows, C]
   input_work,     // what a sublayer reads, where that is not x itself (pre-norm)                             [rows, C]
-  joint_work,     // query, key and value                                                          [rows, C + 2 G D]
-  heads_work,     // what attention gives                                                                     [rows, C]
+  joint_work,     // query, key and value                                                        [rows, H D + 2 G D]
+  heads_work,     // what attention gives                                                                   [rows, H D]
   branch_work,    // what the sublayer gives                                                                  [rows, C]
   hidden_work,    // of the feed-forward layer                                                                [rows, F]
   logits_work,    //                                                                                          [rows, V]
@@ -112,9 +112,12 @@ DecoderState Decoder::start(const Variable& memory, const Tensor& source_lengths
   state.source_lengths = source_lengths;
   state.beam = sizes.beam;
   for (const DecoderLayer& layer : model_.decoder()) {
-    const Size D = layer.self.head_size();
-    DecoderState::Layer caches{{rows, layer.self.mode.kv_heads, sizes.capacity, D, cache_options},
-                               {sentences, layer.cross.mode.kv_heads, memory.extent(1), D, cache_options}};
+    const auto cache = [&](const Attention& attention, Size batch, Size capacity) {
+      const AttentionMode& mode = attention.mode;
+      return KeyValueCache(batch, mode.kv_heads, capacity, attention.head_size(), cache_options, mode.window);
+    };
+    DecoderState::Layer caches{cache(layer.self, rows, sizes.capacity),
+                               cache(layer.cross, sentences, memory.extent(1))};
     caches.cross.append(layer.cross.keys_values(memory));
     state.layers.push_back(std::move(caches));
   }
@@ -133,11 +136,15 @@ void Decoder::prepare(DecoderState& state) const {
     state.counts.set({0}, static_cast<double>(state.length));
   }
   if (!state.workspace.empty() && state.workspace[residual_work].count() >= rows * config.d_model) return;
-  Size joint = 0;
-  for (const Layer& layer : layers_) joint = std::max(joint, layer.self_joint.weight.n);
+  Size joint = 0, heads = 0;
+  for (const Layer& layer : layers_) {
+    joint = std::max({joint, layer.self_joint.weight.n, layer.cross_query.weight.n});
+    heads = std::max({heads, layer.self_output.weight.k, layer.cross_output.weight.k});
+  }
   state.workspace.clear();
   for (std::size_t work = 0; work < works; ++work) {
     const Size width = work == joint_work    ? joint
+                       : work == heads_work  ? heads
                        : work == hidden_work ? config.d_ff
                        : work == logits_work ? config.vocabulary
                                              : config.d_model;
@@ -172,7 +179,7 @@ void Decoder::queue_step(const DecoderState& state) const {
   const bool pre = config.norm == NormPlacement::pre;
   const Tensor position = state.counts.slice(0, 0, 1), visible = state.counts.slice(0, 1, 1 + rows);
   const auto work = [&](Work which, Size width) { return beginning(state.workspace[which], rows, width); };
-  const Tensor x = work(residual_work, C), heads = work(heads_work, C), branch = work(branch_work, C);
+  const Tensor x = work(residual_work, C), branch = work(branch_work, C);
   const Tensor input = pre ? work(input_work, C) : x;  // of the next sublayer
   const auto apply = [&](const PackedLinear& linear, const Tensor& from, const Tensor& to,
                          Activation activation = Activation::none) {
@@ -195,22 +202,24 @@ void Decoder::queue_step(const DecoderState& state) const {
     const DecoderState::Layer& caches = state.layers[i];
     const Size D = parameters.self.head_size(), H = parameters.self.mode.heads, G = parameters.self.mode.kv_heads;
 
-    const Tensor joint = work(joint_work, C + 2 * G * D);
+    const Tensor joint = work(joint_work, (H + 2 * G) * D), self_heads = work(heads_work, H * D);
     apply(layer.self_joint, input, joint);
-    caches.self.write({Variable(heads_of(joint, C, G, D, 1)), Variable(heads_of(joint, C + G * D, G, D, 1))}, position);
-    const KeysValues self = caches.self.all_positions();
+    caches.self.write({Variable(heads_of(joint, H * D, G, D, 1)), Variable(heads_of(joint, (H + G) * D, G, D, 1))},
+                      position);
+    // Of a ring, `visible` counts more than there are once it is full: then all of them are visible.
+    const KeysValues self = caches.self.all_places();
     attention_into(heads_of(joint, 0, H, D, 1), self.key.value(), self.value.value(), {visible, any_order},
-                   heads_of(heads, 0, H, D, 1));
-    apply(layer.self_output, heads, branch);
+                   heads_of(self_heads, 0, H, D, 1));
+    apply(layer.self_output, self_heads, branch);
     normalize(branch, x);
 
-    const Tensor query = work(joint_work, C);
+    const Size cross_H = parameters.cross.mode.heads, cross_D = parameters.cross.head_size();
+    const Tensor query = work(joint_work, cross_H * cross_D), cross_heads = work(heads_work, cross_H * cross_D);
     apply(layer.cross_query, input, query);
     const KeysValues cross = caches.cross.keys_values();
-    const Size cross_heads = parameters.cross.mode.heads, cross_D = parameters.cross.head_size();
-    attention_into(heads_of(query, 0, cross_heads, cross_D, state.beam), cross.key.value(), cross.value.value(),
-                   {state.source_lengths, any_order}, heads_of(heads, 0, cross_heads, cross_D, state.beam));
-    apply(layer.cross_output, heads, branch);
+    attention_into(heads_of(query, 0, cross_H, cross_D, state.beam), cross.key.value(), cross.value.value(),
+                   {state.source_lengths, any_order}, heads_of(cross_heads, 0, cross_H, cross_D, state.beam));
+    apply(layer.cross_output, cross_heads, branch);
     normalize(branch, x);
 
     const Tensor hidden = work(hidden_work, config.d_ff);

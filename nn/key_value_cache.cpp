@@ -45,44 +45,52 @@ std::vector<RowMove> plan_moves(std::vector<std::int32_t> from, Size spare) {
 
 }  // namespace
 
-KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options)
-    : key_({batch + 1, kv_heads, capacity, head_size}, options),
-      value_({batch + 1, kv_heads, capacity, head_size}, options),
-      batch_(batch) {}
+KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options,
+                             Size window)
+    : batch_(batch), capacity_(capacity) {
+  const Size places = window > 0 ? std::min(capacity, window) : capacity;
+  key_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
+  value_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
+}
 
 Size KeyValueCache::bytes() const { return key_.defined() ? 2 * batch_ * (key_.bytes() / key_.extent(0)) : 0; }
 
 void KeyValueCache::append(const KeysValues& next) {
   const Size end = end_after(next.key.extent(1));
-  copy_heads(next.key.value(), held(key_, length_, end));
-  copy_heads(next.value.value(), held(value_, length_, end));
-  length_ = end;
+  for (Size done = 0; length_ < end;) {  // in pieces that end where the ring does
+    const Size place = length_ % places(), count = std::min(end - length_, places() - place);
+    const KeysValues to = in_places(place, place + count);
+    copy_heads(next.key.value().slice(1, done, done + count), to.key.value());
+    copy_heads(next.value.value().slice(1, done, done + count), to.value.value());
+    done += count;
+    length_ += count;
+  }
 }
 
 void KeyValueCache::write(const KeysValues& next, const Tensor& position) const {
-  copy_heads(next.key.value(), held(key_, 0, key_.extent(2)), position);
-  copy_heads(next.value.value(), held(value_, 0, key_.extent(2)), position);
+  const KeysValues all = all_places();
+  copy_heads(next.key.value(), all.key.value(), position);
+  copy_heads(next.value.value(), all.value.value(), position);
 }
 
 void KeyValueCache::advance(Size positions) { length_ = end_after(positions); }
 
 Size KeyValueCache::end_after(Size positions) const {
   const Size end = length_ + positions;
-  if (end > key_.extent(2)) fail("key/value cache: position ", end - 1, " does not fit into ", key_.extent(2));
+  if (end > capacity_) fail("key/value cache: position ", end - 1, " does not fit into ", capacity_);
   return end;
 }
 
-Tensor KeyValueCache::held(const Tensor& x, Size begin, Size end) const {
-  return x.slice(0, 0, batch_).slice(2, begin, end).transpose(1, 2);
+KeysValues KeyValueCache::in_places(Size begin, Size end) const {
+  const auto view = [&](const Tensor& x) {
+    return Variable(x.slice(0, 0, batch_).slice(2, begin, end).transpose(1, 2));
+  };
+  return {view(key_), view(value_)};
 }
 
-KeysValues KeyValueCache::keys_values() const {
-  return {Variable(held(key_, 0, length_)), Variable(held(value_, 0, length_))};
-}
+KeysValues KeyValueCache::keys_values() const { return in_places(0, held()); }
 
-KeysValues KeyValueCache::all_positions() const {
-  return {Variable(held(key_, 0, key_.extent(2))), Variable(held(value_, 0, key_.extent(2)))};
-}
+KeysValues KeyValueCache::all_places() const { return in_places(0, places()); }
 
 void KeyValueCache::select(std::span<const std::int32_t> sentences) {
   for (const std::int32_t sentence : sentences)
@@ -90,8 +98,8 @@ void KeyValueCache::select(std::span<const std::int32_t> sentences) {
   const Size count = static_cast<Size>(sentences.size());
   if (count >= key_.extent(0)) grow(count);
   const std::vector<RowMove> moves = plan_moves({sentences.begin(), sentences.end()}, key_.extent(0) - 1);
-  move_rows(key_, moves, length_);
-  move_rows(value_, moves, length_);
+  move_rows(key_, moves, held());
+  move_rows(value_, moves, held());
   batch_ = count;
 }
 

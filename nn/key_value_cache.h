@@ -1,45 +1,53 @@
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "nn/attention.h"
 
 namespace headshare {
 
-// Keys and values of the positions decoded so far, [B, G, capacity, D] each: G heads, never expanded to H. Stored as
+// Keys and values of the positions decoded so far, [B, G, places, D] each: G heads, never expanded to H. Stored as
 // options.type says; bfloat16 halves the bytes that every step reads.
+//
+// With a window (0: none), nobody looks further back than that, and the places are a ring: position p lies in place p
+// modulo min(capacity, window), where it overwrites one that left the window. Attention does not care where in the ring
+// a key lies, as long as one query at a time asks: the newest position, which sees all that the ring holds.
 class KeyValueCache {
  public:
   KeyValueCache() = default;
-  KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options);
+  KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options, Size window = 0);
 
-  Size length() const { return length_; }  // positions held
+  Size length() const { return length_; }                    // positions so far, at most the capacity
+  Size held() const { return std::min(length_, places()); }  // of these, those still there
   Size batch() const { return batch_; }
   Size bytes() const;  // of the sentences it holds, with their free positions
 
   // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
   void append(const KeysValues& next);
 
-  KeysValues keys_values() const;  // all positions so far, as views                        [B, length, G, D]
+  KeysValues keys_values() const;  // all places taken so far, as views                     [B, held, G, D]
 
   // The same in two halves, for a step that is recorded and repeated: `write` is the device's part, which finds the
   // position in its own memory (one int32), and `advance` the host's, which fails when there is no room.
   void write(const KeysValues& next, const Tensor& position) const;
   void advance(Size positions);
-  KeysValues all_positions() const;  // also those not written yet                          [B, capacity, G, D]
+  KeysValues all_places() const;  // also those not written yet                             [B, places, G, D]
 
   // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered. A
   // sentence that keeps its place is not touched, and of one that moves, only the positions held.
   void select(std::span<const std::int32_t> sentences);
 
  private:
-  Size end_after(Size positions) const;                      // the length with so many more, if they fit
-  Tensor held(const Tensor& x, Size begin, Size end) const;  // positions begin .. end - 1   [B, end - begin, G, D]
-  void grow(Size batch);                                     // room for more sentences
+  Size places() const { return key_.defined() ? key_.extent(2) : 0; }
+  Size end_after(Size positions) const;              // the length with so many more, if they fit
+  KeysValues in_places(Size begin, Size end) const;  // begin .. end - 1                    [B, end - begin, G, D]
+  void grow(Size batch);                             // room for more sentences
 
   Tensor key_;  // one row more than sentences: select moves in circles through it
   Tensor value_;
   Size batch_ = 0;
+  Size capacity_ = 0;
   Size length_ = 0;
 };
 

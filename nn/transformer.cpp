@@ -108,26 +108,6 @@ Variable Transformer::decode(const Tensor& target, const Variable& memory, const
 
 Variable Transformer::logits(const Variable& x) const { return matmul(x, transpose(table_, 0, 1)); }
 
-std::vector<Tensor> Transformer::cross_attention_weights(const Tensor& target, const Variable& memory,
-                                                         const Tensor& source_lengths) const {
-  const NoGradient no_gradient;
-  Dropout dropout = Dropout::none();
-  const Mask cross_mask{source_lengths, any_order};
-  std::vector<Tensor> weights;
-  Variable x = embed(target);  // [1, T, C]
-  for (const DecoderLayer& layer : decoder_) {
-    const KeysValues cross = layer.cross.keys_values(memory);
-    const Variable y = sublayer(layer.self_norm, x, dropout, [&](const Variable& in) {
-      return layer.self(in, in, {{}, causal});
-    });
-    const Variable asking = config_.norm == NormPlacement::pre ? layer.cross_norm(y) : y;
-    const Tensor layer_weights = attention_weights(layer.cross.queries(asking).value(), cross.key.value(), cross_mask);
-    weights.push_back(layer_weights.reshape(layer_weights.shape().without(0)));
-    x = decoder_layer(layer, x, cross, cross_mask, dropout);
-  }
-  return weights;
-}
-
 // --- Parameters ---
 
 void Transformer::visit(const ParameterVisitor& visitor) const {
@@ -139,6 +119,16 @@ void Transformer::visit(const ParameterVisitor& visitor) const {
     final_norms_[0].visit("encoder.norm", visitor);
     final_norms_[1].visit("decoder.norm", visitor);
   }
+}
+
+std::vector<NamedAttention> attentions_of(const Transformer& model) {
+  std::vector<NamedAttention> all;
+  for (std::size_t i = 0; i < model.encoder().size(); ++i) {
+    all.push_back({text("encoder.", i, ".self"), AttentionSite::encoder_self, &model.encoder()[i].self});
+    all.push_back({text("decoder.", i, ".self"), AttentionSite::decoder_self, &model.decoder()[i].self});
+    all.push_back({text("decoder.", i, ".cross"), AttentionSite::cross, &model.decoder()[i].cross});
+  }
+  return all;
 }
 
 Size count_parameters(const Transformer& model) {
@@ -166,7 +156,8 @@ Transformer clone(const Transformer& model) {
 Size cache_bytes_per_token(const Transformer& model) {
   Size elements = 0;
   for (const DecoderLayer& layer : model.decoder())
-    elements += 2 * (layer.self.mode.kv_heads + layer.cross.mode.kv_heads) * layer.self.head_size();
+    for (const Attention* attention : {&layer.self, &layer.cross})
+      elements += 2 * attention->mode.kv_heads * attention->head_size();
   return elements * bytes_of(model.options().type);
 }
 

@@ -45,10 +45,6 @@ class Transformer {
   // x: [..., C]                                                                                    result: [..., V]
   Variable logits(const Variable& x) const;
 
-  // Weights of the cross-attention of each layer while producing `target` [1, T], for pictures.          each [H, T, S]
-  std::vector<Tensor> cross_attention_weights(const Tensor& target, const Variable& memory,
-                                              const Tensor& source_lengths) const;
-
   const std::vector<EncoderLayer>& encoder() const { return encoder_; }
   const std::vector<DecoderLayer>& decoder() const { return decoder_; }
   void visit(const ParameterVisitor& visitor) const;
@@ -76,13 +72,23 @@ class Transformer {
   std::vector<LayerNormalization> final_norms_;  // pre-norm only: encoder's, decoder's
 };
 
+// Every attention of a model: "encoder.0.self", "decoder.0.self", "decoder.0.cross", "encoder.1.self" ... as the
+// parameters' names begin.
+struct NamedAttention {
+  std::string name;
+  AttentionSite site;
+  const Attention* attention;
+};
+std::vector<NamedAttention> attentions_of(const Transformer& model);
+
 Size count_parameters(const Transformer& model);
 Transformer clone(const Transformer& model);
 // Copies every parameter of the same name and shape from `source`; fails when one is missing or differs.
 void copy_parameters(const Transformer& source, const Transformer& destination);
 
 // Bytes that one decoded position adds to the self-attention caches plus those that one source position takes in the
-// cross caches, all layers: 2 (key and value) * G * D * bytes an element.
+// cross caches, all layers: 2 (key and value) * G * D * bytes an element. A window bounds how many decoded positions a
+// layer keeps, not what one of them takes.
 Size cache_bytes_per_token(const Transformer& model);
 
 }  // namespace headshare

@@ -1,5 +1,7 @@
 #include "nn/transformer_config.h"
 
+#include <cstdlib>
+
 #include "core/numbers.h"
 
 namespace headshare {
@@ -24,23 +26,34 @@ Value value_of(const std::map<std::string, Value>& names, const std::string& nam
   return found->second;
 }
 
-// "8/2 8/2 8/1": heads/kv_heads of encoder self, decoder self and cross attention.
+// "8/2": heads/kv_heads; where they are set, also head_size and window: "8/2,size=16,window=32".
+std::string to_text(const AttentionMode& mode) {
+  return text(mode.heads, "/", mode.kv_heads) + (mode.head_size != 0 ? text(",size=", mode.head_size) : "") +
+         (mode.window != 0 ? text(",window=", mode.window) : "");
+}
+
+// "8/2 8/2 8/1": encoder self, decoder self and cross attention.
 std::string to_text(const AttentionSites& sites) {
-  const auto one = [](const AttentionMode& mode) { return text(mode.heads, "/", mode.kv_heads); };
-  return text(one(sites.encoder_self), " ", one(sites.decoder_self), " ", one(sites.cross));
+  return text(to_text(sites.encoder_self), " ", to_text(sites.decoder_self), " ", to_text(sites.cross));
 }
 
 AttentionSites parse_sites(const std::string& line) {
   std::istringstream in(line);
   const auto one = [&] {
-    AttentionMode mode{};
-    char slash = 0;
-    if (!(in >> mode.heads >> slash >> mode.kv_heads) || slash != '/')
-      fail("configuration: attention '", line, "' is not H/G H/G H/G");
+    std::string word;
+    in >> word;
+    const auto number_after = [&](std::string_view label) {
+      const std::size_t at = word.find(label);
+      return at == std::string::npos ? Size{0} : Size{std::strtoll(word.c_str() + at + label.size(), nullptr, 10)};
+    };
+    const AttentionMode mode{number_after(""), number_after("/"), number_after(",size="), number_after(",window=")};
+    if (to_text(mode) != word)  // a number too many, in the wrong place or too large does not come back
+      fail("configuration: attention '", line, "' is not H/G H/G H/G, each perhaps with ,size=D or ,window=N");
     return mode;
   };
   const AttentionMode encoder_self = one(), decoder_self = one(), cross = one();
-  if (std::string more; in >> more) fail("configuration: attention '", line, "' is not H/G H/G H/G");
+  std::string more;
+  if (in >> more) fail("configuration: attention '", line, "' is not H/G H/G H/G, but goes on");
   return {encoder_self, decoder_self, cross};
 }
 
@@ -62,11 +75,7 @@ TransformerConfig checked(TransformerConfig config) {
     fail("configuration: dropout is ", config.dropout, ", needed at least 0 and below 1");
   if (!config.attention_per_layer.empty() && static_cast<Size>(config.attention_per_layer.size()) != config.layers)
     fail("configuration: ", config.attention_per_layer.size(), " attention entries for ", config.layers, " layers");
-  for (Size layer = 0; layer < config.layers; ++layer) {
-    check(config.sites(layer).encoder_self, config.d_model);
-    check(config.sites(layer).decoder_self, config.d_model);
-    check(config.sites(layer).cross, config.d_model);
-  }
+  for (Size layer = 0; layer < config.layers; ++layer) check(config.sites(layer), config.d_model);
   return config;
 }
 

@@ -1,5 +1,7 @@
 #include "tensor/attention.h"
 
+#include <algorithm>
+
 #include "tensor/dispatch.h"
 
 namespace headshare {
@@ -18,10 +20,13 @@ kernels::AttentionSizes sizes_of(const Tensor& query, const Tensor& key) {
 }
 
 kernels::AttentionMask kernel_mask(const Mask& mask, const kernels::AttentionSizes& sizes, Device device) {
-  if (!mask.source_lengths.defined()) return {nullptr, mask.order};
+  if (mask.window < 0 || (mask.window > 0 && mask.order != causal))
+    fail("attention: a window of ", mask.window, " positions, needed 0 or more, and causal order");
+  const Size window = std::min(mask.window, sizes.sources);  // as many are all of them
+  if (!mask.source_lengths.defined()) return {nullptr, mask.order, window};
   check_shape("attention", "source_lengths", mask.source_lengths, {sizes.batch});
   check_device("attention", "source_lengths", mask.source_lengths, device);
-  return {mask.source_lengths.data<std::int32_t>(), mask.order};
+  return {mask.source_lengths.data<std::int32_t>(), mask.order, window};
 }
 
 // Kernels follow three strides; the elements of one head must lie side by side.

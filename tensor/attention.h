@@ -5,10 +5,12 @@
 
 namespace headshare {
 
-// Which keys a query sees: those before their sentence's length and, for `causal`, at or before its own position.
+// Which keys a query sees: those before their sentence's length and, for `causal`, at or before its own position; with
+// a window, of these only the last so many, its own among them.
 struct Mask {
-  Tensor source_lengths;  // int32 [B]; undefined: no padding
+  Tensor source_lengths;  // int32 [B], above S as good as S; undefined: no padding
   kernels::AttentionMask::Order order = kernels::AttentionMask::Order::any;
+  Size window = 0;  // 0: all; only with `causal`
 };
 constexpr kernels::AttentionMask::Order any_order = kernels::AttentionMask::Order::any;
 constexpr kernels::AttentionMask::Order causal = kernels::AttentionMask::Order::causal;

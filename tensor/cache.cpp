@@ -19,10 +19,11 @@ void copy_heads(const Tensor& x, const Tensor& y, const Tensor& first_position) 
     using T = decltype(zero);
     const auto copy = [&](auto stored) {
       using Stored = decltype(stored);
-      kernels::copy_heads<T, Stored>(device, x.extent(0), x.extent(1), x.extent(2), x.extent(3),
-                                     {x.strided_data<T>(), x.stride(0), x.stride(1), x.stride(2)},
-                                     {y.strided_data<Stored>(), y.stride(0), y.stride(1), y.stride(2)},
-                                     first_position.defined() ? first_position.data<std::int32_t>() : nullptr);
+      kernels::copy_heads<T, Stored>(
+          device, x.extent(0), x.extent(1), x.extent(2), x.extent(3),
+          {x.strided_data<T>(), x.stride(0), x.stride(1), x.stride(2)},
+          {y.strided_data<Stored>(), y.stride(0), y.stride(1), y.stride(2)},
+          {y.extent(1), first_position.defined() ? first_position.data<std::int32_t>() : nullptr});
     };
     if constexpr (std::is_same_v<T, float>)
       if (y.type() == ElementType::bfloat16) return copy(BFloat16{});

@@ -89,8 +89,9 @@ struct Problem {
   Order order = Order::any;
   Array<std::int32_t> lengths;  // empty: nothing is padding
   Heads<T> query, key, value;
+  Size window = 0;
 
-  AttentionMask mask() const { return {lengths.empty() ? nullptr : lengths.data(), order}; }
+  AttentionMask mask() const { return {lengths.empty() ? nullptr : lengths.data(), order, window}; }
 };
 
 inline Problem<double> make_problem(AttentionSizes sizes, Order order, Array<std::int32_t> lengths = {},
@@ -108,9 +109,17 @@ inline Problem<double> make_problem(AttentionSizes sizes, Order order, Array<std
   return p;
 }
 
-inline Problem<float> to_float(const Problem<double>& p) {
-  return {p.sizes, p.order, p.lengths, converted<float>(p.query), converted<float>(p.key), converted<float>(p.value)};
+inline Problem<double> with_window(Problem<double> p, Size window) {
+  p.window = window;
+  return p;
 }
+
+template <class T>
+Problem<T> problem_in(const Problem<double>& p) {
+  return {p.sizes, p.order, p.lengths, converted<T>(p.query), converted<T>(p.key), converted<T>(p.value), p.window};
+}
+inline Problem<float> to_float(const Problem<double>& p) { return problem_in<float>(p); }
+
 template <class T>
 struct Result {
   Heads<T> output;
@@ -141,7 +150,9 @@ Result<T> run(const Problem<T>& p) {
 template <class T>
 bool sees(const Problem<T>& p, Size b, Size t, Size s) {
   if (!p.lengths.empty() && s >= p.lengths[static_cast<std::size_t>(b)]) return false;
-  return p.order == Order::any || s <= t + p.sizes.sources - p.sizes.targets;
+  if (p.order == Order::any) return true;
+  const Size own = t + p.sizes.sources - p.sizes.targets;
+  return s <= own && (p.window == 0 || s > own - p.window);
 }
 
 // The definition, in plain loops, all arithmetic in T.
@@ -257,7 +268,7 @@ double largest_difference(const Array<A>& a, const Array<B>& b) {
 inline std::string describe(const Problem<double>& p) {
   const auto [B, T, S, H, G, D] = p.sizes;
   return text("B ", B, " T ", T, " S ", S, " H ", H, " G ", G, " D ", D, p.order == Order::causal ? " causal" : "",
-              p.lengths.empty() ? "" : " lengths");
+              p.lengths.empty() ? "" : " lengths", p.window == 0 ? "" : text(" window ", p.window));
 }
 
 }  // namespace headshare::kernels::attention_test

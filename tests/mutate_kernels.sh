@@ -42,7 +42,7 @@ tests_of() {
     attention_composed.cu) tests=(test_attention_ladder) ;;
     attention_backward.cu)
       tests=(test_attention_kernel)
-      cases='heads are*,sources longer*,a query that sees*,nothing is read*,elements between*'
+      cases='heads are*,sources longer*,a query that sees*,nothing is read*,elements between*,a window hides*'
       ;;
     decode_attention.cu | cache.cu) tests=(test_decode_attention) ;;
     *) echo "mutate_kernels.sh: no tests are known for kernels/$1" >&2; exit 2 ;;

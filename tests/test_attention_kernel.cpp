@@ -119,6 +119,77 @@ TEST_CASE("sources longer than a tile are joined without a seam") {
   check_forward(make_problem({1, 1, 8192, 4, 1, 8}, Order::any));
 }
 
+TEST_CASE("a window agrees with plain loops: from one key to more than there are, with padding, heads shared or not") {
+  test::Turn turn(7);  // which meets every window, every sharing and every size
+  for (const Size window : {1, 3, 7, 34, 200})
+    for (const Size G : {1, 2, 4})
+      for (const auto& [T, S, D] : std::vector<std::array<Size, 3>>{
+               {1, 1, 7}, {7, 7, 8}, {33, 33, 33}, {97, 97, 7}, {1, 97, 32}, {3, 33, 8}, {33, 97, 7}, {9, 5, 8}}) {
+        if (!turn()) continue;
+        const Array<std::int32_t> lengths{static_cast<std::int32_t>(S), static_cast<std::int32_t>(S / 2)};
+        const Layout layout = G == 2 ? Layout::cache : Layout::joint_projection;
+        for (const Array<std::int32_t>& padding : {Array<std::int32_t>{}, lengths}) {
+          const Problem<double> p =
+              with_window(make_problem({2, T, S, 4, G, D}, Order::causal, padding, layout), window);
+          check_forward(p);
+          check_backward(p);
+        }
+      }
+}
+
+TEST_CASE("a window hides whole tiles of keys and of queries, and ends where it should") {
+  for (const Size window : {2, 5, 130}) {
+    for (const Size G : {2, 1}) {
+      const Problem<double> p = with_window(make_problem({1, 70, 300, 2, G, 16}, Order::causal, {290}), window);
+      check_forward(p);
+      check_backward(p);
+    }
+    const Problem<double> p = with_window(make_problem({1, 97, 97, 1, 1, 7}, Order::causal), window);
+    check_forward(p);
+    check_backward(p);
+  }
+}
+
+TEST_CASE("a window as long as the keys hides none, bit for bit, and one key is its own average") {
+  Problem<float> p = to_float(make_problem({2, 33, 33, 4, 2, 8}, Order::causal, {33, 20}));
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  const Result<float> all = run(p);
+  const Gradients<float> gradients = run_backward(p, d_output);
+  p.window = 33;
+  const Result<float> seen = run(p);
+  const Gradients<float> same = run_backward(p, d_output);
+  CHECK(largest_difference(all.output.data, seen.output.data) == 0);
+  CHECK(largest_difference(all.log_sum_exp, seen.log_sum_exp) == 0);
+  CHECK(all.weights == seen.weights);
+  for (const auto part : {&Gradients<float>::query, &Gradients<float>::key, &Gradients<float>::value})
+    CHECK(largest_difference((gradients.*part).data, (same.*part).data) == 0);
+  p.window = 32;
+  CHECK(largest_difference(all.output.data, run(p).output.data) > 1e-3);
+  p.window = 1;
+  const Result<float> own = run(p);
+  own.output.for_each([&](Size b, Size t, Size h, Size d) {
+    const bool blind = b == 1 && t >= 20;
+    CHECK(own.output(b, t, h, d) == (blind ? 0 : p.value(b, t, h / 2, d)));
+  });
+}
+
+TEST_CASE("nothing is read from keys that have left the window of all queries, and their gradients are 0") {
+  Problem<float> p = to_float(with_window(make_problem({1, 3, 60, 4, 2, 8}, Order::causal), 7));
+  const Heads<float> d_output = converted<float>(random_upstream(make_problem(p.sizes, Order::any)));
+  const Gradients<float> g = run_backward(p, d_output);
+  const Size first = 60 - 3 + 1 - 7;  // that the first query sees
+  g.key.for_each([&](Size b, Size s, Size n, Size d) {
+    CHECK((g.key(b, s, n, d) == 0) == (s < first));
+    CHECK((g.value(b, s, n, d) == 0) == (s < first));
+  });
+  const Result<float> before = run(p);
+  for (Heads<float>* heads : {&p.key, &p.value})
+    heads->for_each([&](Size b, Size s, Size n, Size d) {
+      if (s < first) (*heads)(b, s, n, d) = std::numeric_limits<float>::quiet_NaN();
+    });
+  CHECK(largest_difference(run(p).output.data, before.output.data) == 0);
+}
+
 TEST_CASE("a query that sees no key gets zeros, and so do all gradients it has a part in") {
   // Two targets more than sources: causal, the first two see nothing. The second sequence is all padding.
   const Problem<float> p = to_float(make_problem({2, 5, 3, 4, 2, 7}, Order::causal, {3, 0}));
@@ -229,7 +300,7 @@ TEST_CASE("the number of threads changes no bit") {
 TEST_CASE("the backward of attention agrees with central differences") {
   for (const Size G : test::fewer(std::vector<Size>{1, 2, 4}, {2}))
     for (const Order order : test::fewer(std::vector<Order>{Order::any, Order::causal}, {Order::causal})) {
-      Problem<double> p = make_problem({2, 4, 6, 4, G, 5}, order, {6, 3});
+      Problem<double> p = with_window(make_problem({2, 4, 6, 4, G, 5}, order, {6, 3}), G == 1 ? 0 : 2);
       CAPTURE(describe(p));
       const Heads<double> d_output = random_upstream(p);
       const Gradients<double> g = run_backward(p, d_output);

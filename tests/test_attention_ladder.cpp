@@ -126,6 +126,16 @@ TEST_CASE("rungs of attention: queries that see no key, because all is padding o
       check_ladders(coarse_problem({3, T, 3, 4, 2, 7}, order, {0, 3, 0}));
 }
 
+TEST_CASE("rungs of attention: a window, shorter and longer than a tile, with padding and queries that see no key") {
+  for (const Size window : {1, 3, 7, 40, 100})
+    for (const Size G : {1, 4}) {
+      check_ladders(with_window(coarse_problem({2, 70, 70, 4, G, 7}, Order::causal, {70, 31}), window));
+      check_ladders(with_window(coarse_problem({1, 5, 33, 4, G, 32}, Order::causal), window));
+      check_ladders(with_window(coarse_problem({1, 9, 5, 4, G, 8}, Order::causal, {4}), window));
+    }
+  check_ladders(with_window(coarse_problem({1, 70, 300, 2, 1, 16}, Order::causal, {290}), 50));
+}
+
 TEST_CASE("rungs of attention: many tiles of queries and keys, and the largest heads") {
   check_ladders(coarse_problem({1, 70, 300, 3, 1, 16}, Order::causal, {290}));
   check_ladders(coarse_problem({1, 3, 300, 4, 1, 40}, Order::any));

@@ -1,14 +1,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <numeric>
 
 #include "nn/key_value_cache.h"
-#include "tensor/embedding.h"
 #include "tests/tensor_helpers.h"
 
-// The attention layer with its projections, and the key/value cache.
+// The attention layer with its projections, alone and with a key/value cache.
 
 using namespace headshare;
 using namespace headshare::test;
@@ -53,29 +52,34 @@ struct PlainAttention {
   }
 
   Tensor operator()(const Tensor& x, const Tensor& source) const {
-    const Size G = layer.mode.kv_heads, targets = x.extent(1), sources = source.extent(1);
+    const Size query_heads = layer.mode.heads, kv_heads = layer.mode.kv_heads, size = layer.head_size();
+    const Size targets = x.extent(1), sources = source.extent(1);
     const Values q = project(layer.query, x.to_vector<double>()), k = project(layer.key, source.to_vector<double>()),
                  v = project(layer.value, source.to_vector<double>());
     Values heads(q.size(), 0);
     for (Size b = 0; b < x.extent(0); ++b)
-      for (Size h = 0; h < H; ++h)
+      for (Size h = 0; h < query_heads; ++h)
         for (Size t = 0; t < targets; ++t) {
-          const auto at_q = [&](Size d) { return static_cast<std::size_t>(((b * targets + t) * H + h) * D + d); };
+          const auto at_q = [&](Size d) {
+            return static_cast<std::size_t>(((b * targets + t) * query_heads + h) * size + d);
+          };
           const auto at_k = [&](Size s, Size d) {
-            return static_cast<std::size_t>(((b * sources + s) * G + kv_head_of(h)) * D + d);
+            return static_cast<std::size_t>(((b * sources + s) * kv_heads + kv_head_of(h)) * size + d);
           };
           Values weights;
           double total = 0;
           for (Size s = 0; s < sources; ++s) {
             double score = 0;
-            for (Size d = 0; d < D; ++d) score += q[at_q(d)] * k[at_k(s, d)];
-            const bool future = mask.order == causal && s > t + (sources - targets);
-            const bool visible = s < lengths[static_cast<std::size_t>(b)] && !future;
-            weights.push_back(visible ? std::exp(score / std::sqrt(static_cast<double>(D))) : 0.0);
+            for (Size d = 0; d < size; ++d) score += q[at_q(d)] * k[at_k(s, d)];
+            const Size distance = t + (sources - targets) - s;  // from the query back to the key
+            const bool hidden = mask.order == causal && (distance < 0 || (mask.window > 0 && distance >= mask.window));
+            const bool visible = s < lengths[static_cast<std::size_t>(b)] && !hidden;
+            weights.push_back(visible ? std::exp(score / std::sqrt(static_cast<double>(size))) : 0.0);
             total += weights.back();
           }
           for (Size s = 0; s < sources; ++s)
-            for (Size d = 0; d < D; ++d) heads[at_q(d)] += weights[static_cast<std::size_t>(s)] / total * v[at_k(s, d)];
+            for (Size d = 0; d < size; ++d)
+              heads[at_q(d)] += weights[static_cast<std::size_t>(s)] / total * v[at_k(s, d)];
         }
     return from_values(project(layer.output, heads), x.shape());
   }
@@ -88,15 +92,6 @@ Tensor source_values() { return random_tensor({B, S, C}, 3); }
 // [first, last) of the columns of a parameter, copied into another one's.
 void copy_columns(const Variable& from, Size from_begin, const Variable& to, Size to_begin, Size count) {
   to.value().slice(-1, to_begin, to_begin + count).copy_from(from.value().slice(-1, from_begin, from_begin + count));
-}
-
-Tensor heads_tensor(Size batch, Size positions, Size kv_heads, std::uint64_t seed) {
-  return random_tensor({batch, positions, kv_heads, D}, seed);
-}
-
-KeysValues keys_values(Size batch, Size positions, Size kv_heads, std::uint64_t seed) {
-  return {Variable(heads_tensor(batch, positions, kv_heads, seed)),
-          Variable(heads_tensor(batch, positions, kv_heads, seed + 1000))};
 }
 
 }  // namespace
@@ -193,6 +188,72 @@ TEST_CASE("only keys and values get smaller when heads are shared") {
   }
 }
 
+TEST_CASE("heads of another size than d_model / heads: the definition in plain loops, and the projections' shapes") {
+  for (const auto& [heads, G, size] : std::vector<std::array<Size, 3>>{{5, 1, 3}, {4, 2, 7}, {1, 1, 12}, {2, 2, 1}}) {
+    CAPTURE(heads);
+    const Attention layer = random_layer(with_head_size(grouped_query(heads, G), size));  // 12 wide
+    CHECK(layer.head_size() == size);
+    CHECK(layer.query.weight.shape() == Shape{C, heads * size});
+    CHECK(layer.key.weight.shape() == Shape{C, G * size});
+    CHECK(layer.output.weight.shape() == Shape{heads * size, C});
+    const Variable x(x_values()), source(source_values());
+    CHECK(difference(layer(x, source, {}).value(), PlainAttention{layer}(x_values(), source_values())) < 1e-13);
+  }
+}
+
+TEST_CASE("a window counts where the mask is causal, and nowhere else") {
+  for (const Size window : {1, 2, 4, 100}) {
+    CAPTURE(window);
+    const Attention layer = random_layer(local_window(grouped_query(H, 2), window));
+    const Variable x(x_values()), source(source_values());
+    PlainAttention masked{layer};
+    masked.mask = {{}, causal, window};
+    CHECK(difference(layer(source, source, {{}, causal}).value(), masked(source_values(), source_values())) < 1e-13);
+    CHECK(difference(layer(x, source, {{}, causal}).value(), masked(x_values(), source_values())) < 1e-13);
+    CHECK(difference(layer(x, source, {}).value(), PlainAttention{layer}(x_values(), source_values())) < 1e-13);
+    masked.mask.window = window + 1;
+    if (window < S)
+      CHECK(difference(layer(source, source, {{}, causal}).value(), masked(source_values(), source_values())) > 1e-3);
+  }
+  const Tensor q = random_tensor({1, 2, 1, 3}, 1), k = random_tensor({1, 2, 1, 3}, 2);
+  CHECK_THROWS_WITH_AS(attention(q, k, k, {{}, any_order, 2}),
+                       "attention: a window of 2 positions, needed 0 or more, and causal order", Error);
+  CHECK_THROWS_WITH_AS(attention(q, k, k, {{}, causal, -1}),
+                       "attention: a window of -1 positions, needed 0 or more, and causal order", Error);
+}
+
+TEST_CASE("a mode says what it is") {
+  CHECK(name(multi_head(8)) == "multi-head(8)");
+  CHECK(name(local_window(multi_head(8), 32)) == "multi-head(8), window 32");
+  CHECK(name(with_head_size(multi_query(8), 16)) == "multi-query(8) of 16");
+  CHECK(name(local_window(with_head_size(grouped_query(8, 2), 16), 32)) == "grouped-query(8, 2) of 16, window 32");
+  CHECK(name(AttentionSites(multi_head(8), local_window(multi_head(8), 32), multi_query(8))) ==
+        "encoder multi-head(8); decoder multi-head(8), window 32; cross multi-query(8)");
+  CHECK(with_kv_heads(local_window(multi_head(8), 32), 2) == local_window(grouped_query(8, 2), 32));
+  CHECK_FALSE(local_window(multi_head(8), 32) == multi_head(8));
+  CHECK_FALSE(with_head_size(multi_head(8), 16) == multi_head(8));
+}
+
+TEST_CASE("a window or a size of heads that cannot be is refused with the numbers") {
+  Generator generator(1);
+  const AttentionMode all = multi_head(6);
+  const auto refused = [&](const AttentionSites& sites, const char* message) {
+    CHECK_THROWS_WITH_AS(check(sites, C), message, Error);
+  };
+  check({all, local_window(all, 1), all}, C);
+  check(with_head_size(multi_head(5), 3), C);  // 5 does not divide 12, and need not
+  refused(local_window(all, 3),
+          "attention: a window of 3 positions in encoder self-attention, needed in decoder self-attention only");
+  refused({all, all, local_window(all, 3)},
+          "attention: a window of 3 positions in cross-attention, needed in decoder self-attention only");
+  refused({all, local_window(all, -1), all}, "attention: a window of -1 positions, needed 1 or more, or 0 for all");
+  refused(with_head_size(all, -4), "attention: 6 heads of -4 numbers cannot be built");
+  refused(with_head_size(all, 1'000'000), "attention: 6 heads of 1000000 numbers cannot be built");
+  refused(with_head_size(grouped_query(6, 4), 2), "attention: 6 query heads cannot share 4 key/value heads evenly");
+  CHECK_THROWS_WITH_AS(Attention(C, with_head_size(all, -4), generator, {}),
+                       "attention: 6 heads of -4 numbers cannot be built", Error);
+}
+
 TEST_CASE("a mode that does not divide is refused with the numbers") {
   Generator generator(1);
   CHECK_THROWS_WITH_AS(Attention(C, {6, 4}, generator, {}),
@@ -205,56 +266,19 @@ TEST_CASE("a mode that does not divide is refused with the numbers") {
                        "attention: d_model 12 does not split into 0 heads evenly", Error);
 }
 
-TEST_CASE("the cache holds what was appended, in order, for G heads and not for H") {
-  const Size G = 2, capacity = 7;
-  KeyValueCache cache(B, G, capacity, D, float64);
-  CHECK(cache.length() == 0);
-  CHECK(cache.bytes() == 2 * B * G * capacity * D * 8);
-  const KeysValues all = keys_values(B, 7, G, 1);
-  Size length = 0;
-  for (const Size next : {1, 3, 1, 2}) {
-    const auto part = [&](const Variable& x) { return Variable(x.value().slice(1, length, length + next)); };
-    cache.append({part(all.key), part(all.value)});
-    length += next;
-    CHECK(cache.length() == length);
-    CHECK(same_values(cache.keys_values().key.value(), all.key.value().slice(1, 0, length)));
-    CHECK(same_values(cache.keys_values().value.value(), all.value.value().slice(1, 0, length)));
+TEST_CASE("attending position by position with a ring gives the same as attending with a window to all at once") {
+  for (const Size window : {1, 2, 3, 9}) {
+    CAPTURE(window);
+    const Attention layer = random_layer(local_window(grouped_query(H, 2), window));
+    const Variable all(source_values());
+    const Tensor whole = layer(all, all, {{}, causal}).value();
+    KeyValueCache cache(B, 2, S, D, float64, window);
+    for (Size t = 0; t < S; ++t) {
+      const Variable x(source_values().slice(1, t, t + 1).clone());
+      cache.append(layer.keys_values(x));
+      CHECK(difference(layer.attend(x, cache.keys_values(), {{}, causal}).value(), whole.slice(1, t, t + 1)) < 1e-13);
+    }
   }
-  CHECK_THROWS_WITH_AS(cache.append(keys_values(B, 1, G, 9)), "key/value cache: position 7 does not fit into 7", Error);
-  CHECK(cache.length() == 7);
-  CHECK(same_values(cache.keys_values().key.value(), all.key.value()));
-}
-
-TEST_CASE("keys and values of another batch or number of heads do not fit into a cache") {
-  KeyValueCache cache(B, 2, 7, D, float64);
-  CHECK_THROWS_AS(cache.append(keys_values(B + 1, 1, 2, 1)), Error);
-  CHECK_THROWS_AS(cache.append(keys_values(B, 1, 1, 1)), Error);
-  CHECK_THROWS_AS(cache.append({Variable(zeros({B, 1, 2, D})), Variable(zeros({B, 1, 2, D}))}), Error);  // float32
-  CHECK(cache.length() == 0);
-}
-
-TEST_CASE("select keeps, reorders and repeats sentences, and appending goes on behind them") {
-  const Size G = 3;
-  KeyValueCache cache(3, G, 5, D, float64);
-  const KeysValues first = keys_values(3, 2, G, 1);
-  cache.append(first);
-  cache.select(std::vector<std::int32_t>{2, 0, 2, 1});
-  const Tensor key = cache.keys_values().key.value(), value = cache.keys_values().value.value();
-  CHECK(key.shape() == Shape{4, 2, G, D});
-  Size row = 0;
-  for (const Size sentence : {2, 0, 2, 1}) {
-    CHECK(same_values(key.slice(0, row, row + 1), first.key.value().slice(0, sentence, sentence + 1)));
-    CHECK(same_values(value.slice(0, row, row + 1), first.value.value().slice(0, sentence, sentence + 1)));
-    ++row;
-  }
-  const KeysValues more = keys_values(4, 1, G, 5);
-  cache.append(more);
-  CHECK(same_values(cache.keys_values().key.value().slice(1, 2, 3), more.key.value()));
-  CHECK(same_values(cache.keys_values().key.value().slice(1, 0, 2), key));
-  CHECK_THROWS_WITH_AS(cache.select(std::vector<std::int32_t>{4}), "key/value cache: there is no sentence 4 among 4",
-                       Error);
-  CHECK_THROWS_WITH_AS(cache.select(std::vector<std::int32_t>{-1}), "key/value cache: there is no sentence -1 among 4",
-                       Error);
 }
 
 TEST_CASE("attending position by position with a cache gives the same as attending to all at once") {
@@ -274,37 +298,4 @@ TEST_CASE("attending position by position with a cache gives the same as attendi
       }
     }
   }
-}
-
-TEST_CASE("any selection of sentences is what gathering them gives, in place, in circles and repeated") {
-  Generator generator(3);
-  for (int trial = 0; trial < 200; ++trial) {
-    const Size batch = 1 + generator.below(7), G = 2, length = 1 + generator.below(3);
-    KeyValueCache cache(batch, G, 4, D, float64);
-    const KeysValues first = keys_values(batch, length, G, static_cast<std::uint64_t>(trial));
-    cache.append(first);
-    std::vector<std::int32_t> rows(static_cast<std::size_t>(1 + generator.below(8)));
-    for (std::int32_t& row : rows) row = static_cast<std::int32_t>(generator.below(batch));
-    if (trial % 3 == 0) {  // circles alone: a permutation
-      rows.resize(static_cast<std::size_t>(batch));
-      std::iota(rows.begin(), rows.end(), 0);
-      generator.shuffle(rows);
-    }
-    cache.select(rows);
-    CHECK(cache.batch() == static_cast<Size>(rows.size()));
-    const Tensor index = from_values(rows, {cache.batch()});
-    CHECK(same_values(cache.keys_values().key.value(), gather_rows(first.key.value(), index)));
-    CHECK(same_values(cache.keys_values().value.value(), gather_rows(first.value.value(), index)));
-  }
-}
-
-TEST_CASE("a bfloat16 cache takes half the bytes and gives back what was rounded") {
-  KeyValueCache wide(2, 2, 5, 4, {}), narrow(2, 2, 5, 4, {ElementType::bfloat16, default_device()});
-  CHECK(2 * narrow.bytes() == wide.bytes());
-  Generator generator(4);
-  const Variable x(random_normal({2, 3, 2, 4}, 1, generator, {}));
-  narrow.append({x, x});
-  narrow.select(std::vector<std::int32_t>{1, 0});
-  const Tensor expected = gather_rows(x.value(), from_values<std::int32_t>({1, 0}, {2})).to(ElementType::bfloat16);
-  CHECK(same_values(narrow.keys_values().key.value().to(ElementType::float32), expected.to(ElementType::float32)));
 }

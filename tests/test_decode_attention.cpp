@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <type_traits>
@@ -25,11 +26,6 @@ Problem<double> cache_problem(AttentionSizes sizes, Order order, Array<std::int3
   for (Heads<double>* heads : {&p.key, &p.value})
     for (double& x : heads->data) x = static_cast<double>(static_cast<float>(BFloat16(x)));
   return p;
-}
-
-template <class T>
-Problem<T> problem_in(const Problem<double>& p) {
-  return {p.sizes, p.order, p.lengths, converted<T>(p.query), converted<T>(p.key), converted<T>(p.value)};
 }
 
 template <class T, class Stored>
@@ -117,6 +113,23 @@ TEST_CASE("decode attention: queries that see no key") {
       check_all_types(cache_problem({3, T, S, 4, 2, 8}, Order::causal, {0, static_cast<std::int32_t>(S), 1}));
 }
 
+TEST_CASE("decode attention: a window, of which padding hides some or all keys, in one split and in several") {
+  for (const Size window : {1, 7, 150, 1000}) {
+    check_all_types(with_window(cache_problem({2, 3, 40, 8, 2, 7}, Order::causal, {40, 33}), window));
+    check_all_types(with_window(cache_problem({2, 2, 400, 4, 1, 8}, Order::causal, {400, 300}), window));
+  }
+  check_all_types(with_window(cache_problem({2, 1, 300, 4, 4, 8}, Order::causal), 200));
+}
+
+TEST_CASE("decode attention: a cache shorter than its sentence counts whole") {
+  for (const Size T : {1, 3}) {
+    const Problem<double> p = cache_problem({2, T, 20, 4, 2, 8}, Order::any, {25, 13});
+    check_all_types(p);
+    CHECK(largest_difference(plain(p).output.data, plain(cache_problem(p.sizes, Order::any, {20, 13})).output.data) ==
+          0);
+  }
+}
+
 TEST_CASE("decode attention reads nothing from padding, and does not need log_sum_exp") {
   Problem<float> p = to_float(cache_problem({1, 1, 300, 8, 1, 64}, Order::any, {150}));
   const Result<float> before = run_per_group<float, float>(p);
@@ -160,23 +173,27 @@ TEST_CASE("copying heads into a cache: both devices, narrowing as the CPU does")
     fill(heads, generator);
     return heads;
   }();
-  const Array<std::int32_t> first{2};
+  const Array<std::int32_t> firsts{2, 7, 9, 1000};  // which fit, which meet the end of the ring, which are beyond it
   const auto check = [&]<class Stored>(Stored) {
-    for (const std::int32_t* first_position : {static_cast<const std::int32_t*>(nullptr), first.data()}) {
+    for (std::size_t i = 0; i <= firsts.size(); ++i) {
+      const std::int32_t* const first = i == firsts.size() ? nullptr : &firsts[i];
       Heads<Stored> expected = make_heads<Stored>(3, 9, 4, 7, Layout::cache), result = expected;
-      copy_heads<float, Stored>(Cpu{}, 3, 5, 4, 7, x.view(), expected.view(), first_position);
-      test::on_device(
-          [&](auto device) { copy_heads<float, Stored>(device, 3, 5, 4, 7, x.view(), result.view(), first_position); });
-      CHECK(test::same_bits(result.data, expected.data));
-      const Size skipped = first_position == nullptr ? 0 : *first_position;
-      x.for_each([&](Size b, Size p, Size h, Size d) {
-        CHECK(static_cast<float>(result(b, skipped + p, h, d)) == static_cast<float>(Stored(x(b, p, h, d))));
+      copy_heads<float, Stored>(Cpu{}, 3, 5, 4, 7, x.view(), expected.view(), {9, first});
+      test::on_device([&](auto device) {
+        copy_heads<float, Stored>(device, 3, 5, 4, 7, x.view(), result.view(), {9, first});
       });
+      CHECK(test::same_bits(result.data, expected.data));
+      const Size skipped = first == nullptr ? 0 : *first;
+      x.for_each([&](Size b, Size p, Size h, Size d) {
+        CHECK(static_cast<float>(result(b, (skipped + p) % 9, h, d)) == static_cast<float>(Stored(x(b, p, h, d))));
+      });
+      if constexpr (std::is_same_v<Stored, float>)
+        CHECK(std::ranges::count_if(result.data, [](float y) { return !std::isnan(y); }) == 3 * 5 * 4 * 7);
     }
   };
   check(float{});
   check(BFloat16{});
-  test::on_device([&](auto device) { copy_heads<float>(device, 0, 5, 4, 7, x.view(), HeadsView<float>{}, nullptr); });
+  test::on_device([&](auto device) { copy_heads<float>(device, 0, 5, 4, 7, x.view(), HeadsView<float>{}, {9}); });
 }
 
 TEST_CASE("moves of cache rows happen one after the other") {

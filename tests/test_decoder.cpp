@@ -43,37 +43,93 @@ TEST_CASE("one cached step after the other gives the logits of the whole sentenc
       }
 }
 
+TEST_CASE("with a window and heads of any size, too, cached steps give the logits of the whole sentence") {
+  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 1);
+  const Tensor target = from_values(random_indices(3 * 9, 11, 2), {3, 9});
+  const auto check = [&](const AttentionSites& first, const AttentionSites& second, NormPlacement norm) {
+    TransformerConfig config = tiny_config(11, first);
+    config.layers = 2;
+    config.norm = norm;
+    config.attention_per_layer = {first, second};
+    CAPTURE(to_metadata(config).at("model.attention.0"));
+    CAPTURE(to_metadata(config).at("model.attention.1"));
+    const Transformer model = lively_model(config, 3);
+    const EncodedBatch batch = encoded(model, sources);
+    const Tensor expected = full_logits(model, target, batch);
+    const Decoder decoder(model);
+    DecoderState wide = decoder.start(batch.memory, batch.lengths, {9}),
+                 narrow = decoder.start(batch.memory, batch.lengths, {9, 1, ElementType::bfloat16});
+    Size elements = 0;  // key and value: min(capacity, window) target and 8 source positions, 3 sentences
+    for (const AttentionSites& sites : {first, second}) {
+      const AttentionMode &self = sites.decoder_self, &cross = sites.cross;
+      const Size places = self.window == 0 ? 9 : std::min(self.window, Size{9});
+      elements += 2 * 3 * (self.kv_heads * head_size(self, 16) * places + cross.kv_heads * head_size(cross, 16) * 8);
+    }
+    CHECK(wide.bytes() == elements * 4);
+    CHECK(narrow.bytes() == elements * 2);
+    const double scale = std::sqrt(sum_of_squares(expected) / static_cast<double>(expected.count()));
+    for (Size t = 0; t < 9; ++t) {
+      const Tensor wanted = expected.slice(1, t, t + 1).contiguous().reshape({3, 11});
+      CHECK(difference(decoder.step(column(target, t), wide), wanted) < 1e-5);
+      const double rounding = difference(decoder.step(column(target, t), narrow), wanted);
+      CHECK(rounding > 0);
+      CHECK(rounding < 0.05 * scale);  // numbers of 8 bits: 2^-9 each, some layers deep
+    }
+    CHECK_THROWS_WITH_AS(decoder.step(column(target, 0), wide), "key/value cache: position 9 does not fit into 9",
+                         Error);
+  };
+  const AttentionMode shared = grouped_query(4, 2), wide = with_head_size(multi_head(2), 12),
+                      thin = with_head_size(multi_query(3), 2);
+  for (const Size window : {1, 3, 8, 20})
+    check(with_decoder_window(shared, window), shared, window == 3 ? NormPlacement::pre : NormPlacement::post);
+  check(with_decoder_window(multi_query(4), 4), with_decoder_window(multi_head(4), 2), NormPlacement::post);
+  check(wide, thin, NormPlacement::pre);
+  check({thin, local_window(wide, 3), thin}, {wide, local_window(thin, 5), wide}, NormPlacement::post);
+}
+
+TEST_CASE("a model with a window is another model than one without") {
+  const Transformer local = lively_model(tiny_config(11, with_decoder_window(multi_head(4), 3)), 3);
+  const Transformer global = lively_model(tiny_config(11, multi_head(4)), 3);
+  const EncodedBatch batch = encoded(local, random_sources({5}, 1));
+  const Tensor target = from_values(random_indices(6, 11, 2), {1, 6});
+  const Tensor a = full_logits(local, target, batch), b = full_logits(global, target, batch);
+  CHECK(difference(a.slice(1, 0, 3), b.slice(1, 0, 3)) < 1e-5);  // up to there all of the sentence is in the window
+  CHECK(difference(a.slice(1, 3, 4), b.slice(1, 3, 4)) > 1e-3);
+}
+
 TEST_CASE("select keeps, drops, repeats and reorders the sentences of a batch") {
-  const Transformer model = lively_model(tiny_config(11, grouped_query(4, 2)), 4);
-  const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 5);
-  const Tensor target = from_values(random_indices(3 * 4, 11, 6), {3, 4});
-  const EncodedBatch batch = encoded(model, sources);
-  const Tensor expected = full_logits(model, target, batch);
-  const Decoder decoder(model);
-  DecoderState state = decoder.start(batch.memory, batch.lengths, {4});
-  for (Size t = 0; t < 2; ++t) decoder.step(column(target, t), state);
-  const std::vector<std::int32_t> rows = {2, 0, 2, 1};
-  state.select(rows);
-  CHECK(state.rows() == 4);
-  CHECK(state.source_lengths.to_vector<std::int32_t>() == std::vector<std::int32_t>{8, 6, 8, 3});
-  for (Size t = 2; t < 4; ++t) {
-    std::vector<std::int32_t> tokens;
-    for (const std::int32_t row : rows)
-      tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
-    const Tensor logits = decoder.step(from_values(tokens, {4}), state);
-    for (Size i = 0; i < 4; ++i) {
-      const Size row = rows[static_cast<std::size_t>(i)];
-      const Tensor wanted = expected.slice(0, row, row + 1).slice(1, t, t + 1).contiguous().reshape({11});
-      CHECK(difference(logits.slice(0, i, i + 1).contiguous().reshape({11}), wanted) < 1e-5);
+  for (const Size window : {0, 1, 2, 3}) {
+    const Transformer model = lively_model(tiny_config(11, with_decoder_window(grouped_query(4, 2), window)), 4);
+    const std::vector<TokenIds> sources = random_sources({5, 2, 7}, 5);
+    const Tensor target = from_values(random_indices(3 * 4, 11, 6), {3, 4});
+    const EncodedBatch batch = encoded(model, sources);
+    const Tensor expected = full_logits(model, target, batch);
+    const Decoder decoder(model);
+    DecoderState state = decoder.start(batch.memory, batch.lengths, {4});
+    for (Size t = 0; t < 2; ++t) decoder.step(column(target, t), state);
+    const std::vector<std::int32_t> rows = {2, 0, 2, 1};
+    state.select(rows);
+    CHECK(state.rows() == 4);
+    CHECK(state.source_lengths.to_vector<std::int32_t>() == std::vector<std::int32_t>{8, 6, 8, 3});
+    for (Size t = 2; t < 4; ++t) {
+      std::vector<std::int32_t> tokens;
+      for (const std::int32_t row : rows)
+        tokens.push_back(column(target, t).to_vector<std::int32_t>()[static_cast<std::size_t>(row)]);
+      const Tensor logits = decoder.step(from_values(tokens, {4}), state);
+      for (Size i = 0; i < 4; ++i) {
+        const Size row = rows[static_cast<std::size_t>(i)];
+        const Tensor wanted = expected.slice(0, row, row + 1).slice(1, t, t + 1).contiguous().reshape({11});
+        CHECK(difference(logits.slice(0, i, i + 1).contiguous().reshape({11}), wanted) < 1e-5);
+      }
     }
   }
 }
 
 TEST_CASE("the hypotheses of a beam share their sentence's keys and values, and change places freely") {
   const std::vector<TokenIds> sources = random_sources({5, 2}, 5);
-  for (const NormPlacement norm : {NormPlacement::post, NormPlacement::pre}) {
-    TransformerConfig config = tiny_config(11, grouped_query(4, 2));
-    config.norm = norm;
+  for (const Size window : {0, 2, 1}) {
+    TransformerConfig config = tiny_config(11, with_decoder_window(grouped_query(4, 2), window));
+    config.norm = window == 0 ? NormPlacement::pre : NormPlacement::post;
     const Transformer model = lively_model(config, 14);
     const EncodedBatch batch = encoded(model, sources);
     const Decoder decoder(model);
