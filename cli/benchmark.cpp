@@ -1,3 +1,4 @@
+#include <deque>
 #include <iostream>
 
 #include "cli/training_options.h"
@@ -6,6 +7,7 @@
 #include "core/report/measurements.h"
 #include "core/report/progress.h"
 #include "kernels/machine_limits.h"
+#include "nn/decoding_ceilings.h"
 #include "nn/decoding_speed.h"
 #include "nn/evaluation.h"
 #include "nn/run.h"
@@ -40,24 +42,6 @@ std::vector<Size> kv_head_choices(const Arguments& arguments) {
   return {wanted};
 }
 
-// The least time a step can take here: weights and caches each take as long as reading them or as multiplying with
-// them, whichever is longer, at the speeds measured just now.
-struct Prediction {
-  double seconds;
-  std::string bound_by;
-};
-Prediction predict(const DecodingCost& cost, double flops_per_second) {
-  // What is read in every step stays in the nearest cache that holds all of it.
-  const Size working_set = static_cast<Size>(cost.weight_bytes + cost.cache_bytes);
-  const double bytes_per_second = kernels::measure_reading(std::clamp(working_set, Size{1} << 20, Size{512} << 20));
-  const double weights = cost.weight_bytes / bytes_per_second, cache = cost.cache_bytes / bytes_per_second,
-               arithmetic = cost.flops / flops_per_second;
-  const double weights_or_arithmetic = std::max(weights, arithmetic);
-  return {cache + weights_or_arithmetic, cache > weights_or_arithmetic ? "cache"
-                                         : weights > arithmetic        ? "weights"
-                                                                       : "arithmetic"};
-}
-
 // bfloat16 beside the float32 that it replaces.
 std::vector<ElementType> cache_types(const Arguments& arguments) {
   const ElementType wanted = cache_type(arguments).value_or(ElementType::float32);
@@ -78,40 +62,67 @@ void report_quality(const std::string& run) {
             << '\n';
 }
 
-Measurements benchmark_decoding(const Arguments& arguments, double peak) {
-  Measurements rows;
-  double first = 0;
-  for (const Size kv_heads : kv_head_choices(arguments)) {
-    const Transformer model(model_config(arguments, kv_heads), 1);
-    const Decoder decoder(model);
+Measurements benchmark_decoding(const Arguments& arguments) {
+  struct Candidate {
+    const Decoder* decoder;
+    DecodingMeasurement measurement;
+    DecodingCost cost;
+  };
+  std::vector<Transformer> models;
+  for (const Size kv_heads : kv_head_choices(arguments)) models.emplace_back(model_config(arguments, kv_heads), 1);
+  const std::deque<Decoder> decoders(models.begin(), models.end());
+  std::vector<Candidate> candidates;
+  double working_set = 0;
+  for (const Decoder& decoder : decoders)
     for (const ElementType type : cache_types(arguments)) {
       const DecodingMeasurement measurement{.batch = size_of(arguments, "batch"),
                                             .source_length = size_of(arguments, "source"),
                                             .target_length = size_of(arguments, "target"),
                                             .repetitions = size_of(arguments, "repetitions"),
-                                            .cache_type = type};
-      const DecodingSpeed speed = measure_decoding(decoder, measurement);
-      const DecodingCost cost = decoding_cost(decoder, measurement);
-      const Prediction prediction = predict(cost, peak);
-      const bool overhead = speed.seconds_per_step > 2 * prediction.seconds;
-      if (first == 0) first = speed.tokens_per_second;
-      rows.add({{"attention", name(model.config().attention.cross)},
-                {"cache", name(type)},
-                {"parameters", static_cast<double>(count_parameters(model))},
-                {"weights MB", cost.weight_bytes / 1e6, 1},
-                {"cache MB", cost.cache_bytes / 1e6, 1},
-                {"predicted ms", 1e3 * prediction.seconds, 2},
-                {"ms a step", 1e3 * speed.seconds_per_step, 2},
-                {"tokens/s", speed.tokens_per_second},
-                {"speed-up", speed.tokens_per_second / first, 2},
-                {"GB/s", (cost.weight_bytes + cost.cache_bytes) / speed.seconds_per_step / 1e9, 1},
-                {"bound by", overhead ? "overhead" : prediction.bound_by}});
+                                            .cache_type = type,
+                                            .beam = size_of(arguments, "beam")};
+      candidates.push_back({&decoder, measurement, decoding_cost(decoder, measurement)});
+      working_set = std::max(working_set, candidates.back().cost.bytes());
     }
+
+  CeilingMeter meter(default_device(), reading_amounts(default_device(), static_cast<Size>(working_set)));
+  std::cout << "measured now: " << with_decimals(meter.peak_flops() / 1e9, 0) << " GFLOP/s, "
+            << with_decimals(meter.reading().back().bytes_per_second / 1e9, 1) << " GB/s of "
+            << (static_cast<Size>(meter.reading().back().bytes) >> 20) << " MiB read again and again, "
+            << with_decimals(1e6 * (meter.operation_seconds() + meter.team_seconds()), 2)
+            << " us to start an operation\n\n";
+  Measurements rows;
+  std::string missed;
+  double first = 0;
+  for (const auto& [decoder, measurement, cost] : candidates) {
+    const Prediction prediction = predict(cost, meter.ceilings(*decoder, measurement));
+    const DecodingSpeed speed = measure_decoding(*decoder, measurement);
+    const Verdict verdict = judge(cost, prediction, speed.seconds_per_step,
+                                  gather_evidence(*decoder, measurement, cost, prediction, speed.seconds_per_step));
+    const Transformer& model = decoder->model();
+    if (first == 0) first = speed.tokens_per_second;
+    rows.add({{"attention", name(model.config().attention.cross)},
+              {"cache", name(*measurement.cache_type)},
+              {"parameters", static_cast<double>(count_parameters(model))},
+              {"weights MB", cost.weights.bytes / 1e6, 1},
+              {"cache MB", cost.cache_bytes() / 1e6, 1},
+              {"predicted ms", 1e3 * prediction.seconds(), 2},
+              {"ms a step", 1e3 * speed.seconds_per_step, 2},
+              {"tokens/s", speed.tokens_per_second},
+              {"speed-up", speed.tokens_per_second / first, 2},
+              {"GB/s", cost.bytes() / speed.seconds_per_step / 1e9, 1},
+              {"verdict", name(verdict.bound)}});
+    if (!verdict.predicted)
+      missed +=
+          text(name(model.config().attention.cross), ", ", name(*measurement.cache_type), ": ", verdict.why, '\n');
   }
+  if (!missed.empty()) std::cout << "Further than 35 % from what was predicted:\n" << missed << '\n';
   return rows;
 }
 
-Measurements benchmark_training(const Arguments& arguments, double peak) {
+Measurements benchmark_training(const Arguments& arguments) {
+  const double peak = kernels::measure_arithmetic();
+  std::cout << "measured now: " << with_decimals(peak / 1e9, 0) << " GFLOP/s of multiply-adds in registers\n\n";
   Measurements rows;
   for (const Size kv_heads : kv_head_choices(arguments)) {
     const TransformerConfig config = model_config(arguments, kv_heads);
@@ -143,7 +154,8 @@ void run(const Words& words, const std::string& summary) {
                                                      size("128"))("target", "Tokens to decode", size("32"))(
       "d-model", "Width", size("256"))("d-ff", "Width of the feed-forward layers; 0: four times --d-model", size("0"))(
       "layers", "Decoder layers", size("3"))("heads", "Query heads", size("8"))(
-      "kv-heads", "Only this number of key/value heads", cxxopts::value<Size>())("vocabulary", "Tokens", size("8000"))(
+      "kv-heads", "Only this number of key/value heads", cxxopts::value<Size>())(
+      "beam", "Hypotheses of a sentence; 1 decodes greedily", size("1"))("vocabulary", "Tokens", size("8000"))(
       "cache", "Keys and values as f32, or as bf16 beside f32", cxxopts::value<std::string>())(
       "run", "Also say what a bf16 cache costs this trained run in validation NLL", cxxopts::value<std::string>())(
       "repetitions", "The median of this many counts", size("5"))(
@@ -154,22 +166,18 @@ void run(const Words& words, const std::string& summary) {
   if (!arguments) return;
   use_threads(*arguments);
   use_device(*arguments);
-  for (const char* option : {"batch", "source", "target", "heads", "layers", "repetitions"})
+  for (const char* option : {"batch", "source", "target", "heads", "layers", "repetitions", "beam"})
     if (size_of(*arguments, option) < 1) throw UsageError(text("benchmark: --", option, " must be at least 1"));
   const std::string what = (*arguments)["what"].as<std::string>();
   if (what != "decode" && what != "train") throw UsageError("benchmark: --what must be decode or train, not " + what);
 
-  const double peak = kernels::measure_arithmetic();
-  std::cout << describe_devices() << "measured now: " << with_decimals(peak / 1e9, 0)
-            << " GFLOP/s of multiply-adds in registers";
-  if (what == "decode") std::cout << ", " << with_decimals(kernels::measure_reading() / 1e9, 1) << " GB/s from memory";
-  std::cout << '\n'
-            << (what == "decode" ? "greedy decoding" : "training steps") << " with random weights, batch "
-            << size_of(*arguments, "batch") << ", source " << size_of(*arguments, "source");
-  if (what == "decode") std::cout << ", " << size_of(*arguments, "target") << " steps";
-  std::cout << ", median of " << size_of(*arguments, "repetitions") << "\n\n";
-  const Measurements rows =
-      what == "decode" ? benchmark_decoding(*arguments, peak) : benchmark_training(*arguments, peak);
+  std::cout << describe_devices() << (what == "decode" ? "decoding" : "training steps")
+            << " with random weights, batch " << size_of(*arguments, "batch") << ", source "
+            << size_of(*arguments, "source");
+  if (what == "decode")
+    std::cout << ", " << size_of(*arguments, "target") << " steps, beam " << size_of(*arguments, "beam");
+  std::cout << ", median of " << size_of(*arguments, "repetitions") << '\n';
+  const Measurements rows = what == "decode" ? benchmark_decoding(*arguments) : benchmark_training(*arguments);
   std::cout << rows.table();
   if (arguments->count("run")) report_quality((*arguments)["run"].as<std::string>());
   if (arguments->count("json")) write_file((*arguments)["json"].as<std::string>(), rows.json());

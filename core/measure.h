@@ -21,17 +21,25 @@ inline double median(std::vector<double> samples) {
   return *middle;
 }
 
-// Median time of one call, over nine samples of as many calls as fill 20 ms; one call before that warms up.
-inline double median_seconds(const std::function<void()>& work) {
+// Times of one call, nine samples of as many calls as fill `sample_seconds`; one call before that warms up.
+inline std::vector<double> samples_of_seconds(const std::function<void()>& work, double sample_seconds = 0.02) {
   work();
-  const Size calls = std::max(Size{1}, static_cast<Size>(0.02 / std::max(seconds_of(work), 1e-9)));
+  const Size calls = std::max(Size{1}, static_cast<Size>(sample_seconds / std::max(seconds_of(work), 1e-9)));
   std::vector<double> samples;
   for (int sample = 0; sample < 9; ++sample)
     samples.push_back(seconds_of([&] {
                         for (Size i = 0; i < calls; ++i) work();
                       }) /
                       static_cast<double>(calls));
-  return median(samples);
+  return samples;
+}
+
+inline double median_seconds(const std::function<void()>& work) { return median(samples_of_seconds(work)); }
+
+// For what a machine can do at most: all else that it does at the same time only adds to the other samples.
+inline double least_seconds(const std::function<void()>& work, double sample_seconds = 0.02) {
+  const std::vector<double> samples = samples_of_seconds(work, sample_seconds);
+  return *std::min_element(samples.begin(), samples.end());
 }
 
 }  // namespace headshare

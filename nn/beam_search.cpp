@@ -1,6 +1,7 @@
+#include "nn/beam_search.h"
+
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "nn/decoding_start.h"
 #include "tensor/softmax.h"
@@ -8,34 +9,21 @@
 namespace headshare {
 namespace {
 
-struct Hypothesis {
-  TokenIds tokens;
-  double log_probability = 0;
-};
-
-struct Candidate {
-  double log_probability;  // of the whole hypothesis with this token
-  std::size_t parent;      // which live hypothesis of the sentence it continues
-  std::int32_t token;
-};
-
-// One source sentence during the search. Its live hypotheses are consecutive rows of the batch.
-struct Search {
-  std::size_t sentence;
-  Size limit;
-  std::vector<Hypothesis> live = {Hypothesis{}};
-  Hypothesis best = {};  // finished
-  double best_score = -std::numeric_limits<double>::infinity();
-  Size finished = 0;
-};
-
 double score(double log_probability, Size length, double alpha) {
   return log_probability / std::pow((5.0 + static_cast<double>(length)) / 6.0, alpha);
 }
 
+}  // namespace
+
+BeamSearch::BeamSearch(const Decoder& decoder, DecoderState state, const std::vector<Size>& limits,
+                       const DecodingOptions& options, SentenceEnd end)
+    : decoder_(decoder), state_(std::move(state)), options_(options), end_(end), targets_(limits.size()) {
+  for (std::size_t i = 0; i < limits.size(); ++i) searches_.push_back({i, limits[i]});
+}
+
 // The `count` likeliest continuations of all live hypotheses, the best first; of equal ones, the smaller row and token.
-std::vector<Candidate> best_candidates(const Search& search, const float* log_probabilities, Size vocabulary,
-                                       std::size_t count) {
+std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(const Search& search, const float* log_probabilities,
+                                                               Size vocabulary, std::size_t count) {
   const auto better = [](const Candidate& a, const Candidate& b) {
     if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
     return std::make_pair(a.parent, a.token) < std::make_pair(b.parent, b.token);
@@ -59,8 +47,9 @@ std::vector<Candidate> best_candidates(const Search& search, const float* log_pr
   return heap;
 }
 
-void finish(Search& search, Hypothesis hypothesis, double alpha) {
-  const double value = score(hypothesis.log_probability, static_cast<Size>(hypothesis.tokens.size()) + 1, alpha);
+void BeamSearch::finish(Search& search, Hypothesis hypothesis) const {
+  const Size length = static_cast<Size>(hypothesis.tokens.size()) + 1;
+  const double value = score(hypothesis.log_probability, length, options_.length_penalty);
   ++search.finished;
   if (value > search.best_score) {
     search.best_score = value;
@@ -70,17 +59,16 @@ void finish(Search& search, Hypothesis hypothesis, double alpha) {
 
 // Replaces the live hypotheses by their best continuations; returns the row within the sentence each one came from.
 // Ends the search (no live hypotheses left) when `beam` hypotheses are finished or there is no room for another token.
-std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary,
-                                 const DecodingOptions& options) {
-  const auto beam = static_cast<std::size_t>(options.beam);
+std::vector<std::size_t> BeamSearch::advance(Search& search, const float* log_probabilities, Size vocabulary) const {
+  const auto beam = static_cast<std::size_t>(options_.beam);
   std::vector<Hypothesis> next;
   std::vector<std::size_t> parents;
   const std::vector<Candidate> candidates = best_candidates(search, log_probabilities, vocabulary, 2 * beam);
   for (std::size_t rank = 0; rank < candidates.size() && next.size() < beam; ++rank) {
     const Candidate& candidate = candidates[rank];
     Hypothesis hypothesis{search.live[candidate.parent].tokens, candidate.log_probability};
-    if (candidate.token == end_id) {
-      if (rank < beam) finish(search, std::move(hypothesis), options.length_penalty);
+    if (candidate.token == end_id && end_ == SentenceEnd::token_or_limit) {
+      if (rank < beam) finish(search, std::move(hypothesis));
       continue;
     }
     hypothesis.tokens.push_back(candidate.token);
@@ -88,9 +76,9 @@ std::vector<std::size_t> advance(Search& search, const float* log_probabilities,
     parents.push_back(candidate.parent);
   }
   const Size length = static_cast<Size>(next.empty() ? 0 : next.front().tokens.size());
-  const bool full = search.finished >= options.beam;
+  const bool full = search.finished >= options_.beam;
   if (!full && length >= search.limit)  // no room to end properly: take what there is
-    for (Hypothesis& hypothesis : next) finish(search, std::move(hypothesis), options.length_penalty);
+    for (Hypothesis& hypothesis : next) finish(search, std::move(hypothesis));
   if (full || length >= search.limit) {
     next.clear();
     parents.clear();
@@ -99,46 +87,42 @@ std::vector<std::size_t> advance(Search& search, const float* log_probabilities,
   return parents;
 }
 
-}  // namespace
+Tensor BeamSearch::next_logits() {
+  std::vector<std::int32_t> tokens;
+  for (const Search& search : searches_)
+    for (std::size_t i = 0; i < static_cast<std::size_t>(options_.beam); ++i) {
+      const TokenIds& beginning = search.live[i < search.live.size() ? i : 0].tokens;
+      tokens.push_back(beginning.empty() ? begin_id : beginning.back());
+    }
+  return decoder_.step(from_values(tokens, {static_cast<Size>(tokens.size())}, decoder_.model().options().device),
+                       state_);
+}
+
+void BeamSearch::advance(const Tensor& logits) {
+  const Size vocabulary = logits.extent(1), beam = options_.beam;
+  const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);  // [rows, V]
+  std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
+  Size first = 0;                     // row of the sentence
+  for (Search& search : searches_) {
+    const std::vector<std::size_t> from = advance(search, rows.data<float>() + first * vocabulary, vocabulary);
+    if (search.live.empty()) targets_[search.sentence] = std::move(search.best.tokens);
+    for (std::size_t i = 0; !from.empty() && i < static_cast<std::size_t>(beam); ++i)
+      parents.push_back(static_cast<std::int32_t>(first + static_cast<Size>(from[i < from.size() ? i : 0])));
+    first += beam;
+  }
+  std::erase_if(searches_, [](const Search& search) { return search.live.empty(); });
+  if (!parents.empty()) state_.select(parents);
+}
 
 std::vector<TokenIds> decode_beam(const Decoder& decoder, const std::vector<TokenIds>& sources,
                                   const DecodingOptions& options) {
-  std::vector<TokenIds> targets(sources.size());
-  if (sources.empty()) return targets;
-  const Device device = decoder.model().options().device;
-  const Size vocabulary = decoder.model().config().vocabulary, beam = options.beam;
-  DecoderState state = start_decoding(decoder, sources, options).state;
-
-  std::vector<Search> searches;
-  for (std::size_t i = 0; i < sources.size(); ++i)
-    searches.push_back({i, step_limit(decoder.model(), static_cast<Size>(sources[i].size()))});
-
-  while (!searches.empty()) {
-    // Every sentence has `beam` rows. Where it has fewer hypotheses, as in the beginning, the rows left over repeat the
-    // first and nobody looks at them.
-    std::vector<std::int32_t> tokens;
-    for (const Search& search : searches)
-      for (std::size_t i = 0; i < static_cast<std::size_t>(beam); ++i) {
-        const TokenIds& beginning = search.live[i < search.live.size() ? i : 0].tokens;
-        tokens.push_back(beginning.empty() ? begin_id : beginning.back());
-      }
-    const Tensor logits = decoder.step(from_values(tokens, {static_cast<Size>(tokens.size())}, device), state);
-    const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);  // [rows, V]
-
-    std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
-    Size first = 0;                     // row of the sentence
-    for (Search& search : searches) {
-      const std::vector<std::size_t> from =
-          advance(search, rows.data<float>() + first * vocabulary, vocabulary, options);
-      if (search.live.empty()) targets[search.sentence] = std::move(search.best.tokens);
-      for (std::size_t i = 0; !from.empty() && i < static_cast<std::size_t>(beam); ++i)
-        parents.push_back(static_cast<std::int32_t>(first + static_cast<Size>(from[i < from.size() ? i : 0])));
-      first += beam;
-    }
-    std::erase_if(searches, [](const Search& search) { return search.live.empty(); });
-    if (!parents.empty()) state.select(parents);
-  }
-  return targets;
+  if (sources.empty()) return {};
+  std::vector<Size> limits;
+  for (const TokenIds& source : sources)
+    limits.push_back(step_limit(decoder.model(), static_cast<Size>(source.size())));
+  BeamSearch search(decoder, start_decoding(decoder, sources, options).state, limits, options);
+  while (!search.done()) search.step();
+  return search.targets();
 }
 
 }  // namespace headshare

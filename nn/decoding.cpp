@@ -104,15 +104,4 @@ std::vector<std::string> translate(const Decoder& decoder, const Tokenizer& toke
   return translations;
 }
 
-std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target) {
-  TokenIds input = {begin_id};
-  input.insert(input.end(), target.begin(), target.end());
-  if (static_cast<Size>(input.size()) > model.config().max_length)
-    fail("attention: the target is longer than the model's positions");
-  const EncodedSources encoded = encode_sources(model, {source});
-  return model.cross_attention_weights(
-      tokens_of(input, model.options().device).reshape({1, static_cast<Size>(input.size())}), encoded.memory,
-      encoded.lengths);
-}
-
 }  // namespace headshare

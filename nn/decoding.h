@@ -30,8 +30,4 @@ std::vector<TokenIds> decode_beam(const Decoder& decoder, const std::vector<Toke
 std::vector<std::string> translate(const Decoder& decoder, const Tokenizer& tokenizer,
                                    const std::vector<std::string>& sentences, const DecodingOptions& options = {});
 
-// Cross-attention of one sentence and its translation, for heat maps: weights[layer] is [H, T, S], rows the target
-// tokens as they are produced (the last row produces the end token).
-std::vector<Tensor> cross_attention_weights(const Transformer& model, const TokenIds& source, const TokenIds& target);
-
 }  // namespace headshare

@@ -1,7 +1,12 @@
 #include "nn/decoding_speed.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "core/measure.h"
 #include "nn/batches.h"
+#include "nn/decoding_ceilings.h"
+#include "tensor/profile.h"
 #include "tensor/reduce.h"
 
 namespace headshare {
@@ -14,11 +19,41 @@ DecodingRun::DecodingRun(const Decoder& decoder, const DecodingMeasurement& meas
   const Variable memory(random_normal(shape, 1, generator, model.options()));
   const TensorOptions integers{ElementType::int32, model.options().device};
   const Tensor lengths = full({measurement.batch}, static_cast<double>(measurement.source_length), integers);
-  state_ = decoder.start(memory, lengths, {measurement.target_length, 1, measurement.cache_type});
+  state_ = decoder.start(memory, lengths, {measurement.target_length, measurement.beam, measurement.cache_type});
   tokens_ = full({measurement.batch}, begin_id, integers);
+  if (measurement.beam == 1) return;
+  const std::vector<Size> limits(static_cast<std::size_t>(measurement.batch), measurement.target_length);
+  search_.emplace(decoder, std::move(state_), limits, DecodingOptions{.beam = measurement.beam}, SentenceEnd::limit);
 }
 
-void DecodingRun::step() { argmax_into(decoder_.step(tokens_, state_), tokens_); }
+void DecodingRun::step() {
+  if (search_)
+    search_->step();
+  else
+    argmax_into(decoder_.step(tokens_, state_), tokens_);
+}
+
+namespace {
+
+double seconds_per_step(const Decoder& decoder, const DecodingMeasurement& measurement, DecodingRun& run) {
+  const double seconds = seconds_of([&] {
+    for (Size step = 0; step < measurement.target_length; ++step) run.step();
+    wait_for(decoder.model().options().device);
+  });
+  return seconds / static_cast<double>(measurement.target_length);
+}
+
+}  // namespace
+
+std::vector<double> seconds_of_steps(const Decoder& decoder, const DecodingMeasurement& measurement) {
+  DecodingRun run(decoder, measurement);
+  std::vector<double> seconds(static_cast<std::size_t>(measurement.target_length));
+  if (decoder.model().options().device == Device::cpu)
+    for (double& step : seconds) step = seconds_of([&] { run.step(); });
+  else
+    std::fill(seconds.begin(), seconds.end(), seconds_per_step(decoder, measurement, run));
+  return seconds;
+}
 
 DecodingSpeed measure_decoding(const Decoder& decoder, const DecodingMeasurement& measurement) {
   DecodingSpeed speed{};
@@ -26,34 +61,44 @@ DecodingSpeed measure_decoding(const Decoder& decoder, const DecodingMeasurement
   for (Size repetition = -1; repetition < measurement.repetitions; ++repetition) {  // the first warms up
     DecodingRun run(decoder, measurement);
     speed.cache_bytes = run.cache_bytes();
-    const double time = seconds_of([&] {
-      for (Size step = 0; step < measurement.target_length; ++step) run.step();
-      wait_for(decoder.model().options().device);
-    });
+    const double time = seconds_per_step(decoder, measurement, run);
     if (repetition >= 0) seconds.push_back(time);
   }
-  speed.seconds_per_step = median(seconds) / static_cast<double>(measurement.target_length);
+  speed.seconds_per_step = median(seconds);
   speed.tokens_per_second = static_cast<double>(measurement.batch) / speed.seconds_per_step;
   return speed;
 }
 
-DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& measurement) {
-  const Transformer& model = decoder.model();
-  const double batch = static_cast<double>(measurement.batch);
-  const double element_bytes = static_cast<double>(bytes_of(model.options().type));
-  double cached = 0, scored = 0;  // numbers read from the caches, multiply-adds of attention, per sentence
-  for (const DecoderLayer& layer : model.decoder())
-    for (const auto& [attention, positions] :
-         {std::pair{&layer.self, (static_cast<double>(measurement.target_length) + 1) / 2},
-          std::pair{&layer.cross, static_cast<double>(measurement.source_length)}}) {
-      const double numbers = 2 * positions * static_cast<double>(attention->head_size());  // of one head
-      cached += numbers * static_cast<double>(attention->mode.kv_heads);
-      scored += numbers * static_cast<double>(attention->mode.heads);
-    }
-  const double weights = static_cast<double>(decoder.weight_bytes());
-  return {weights,
-          batch * cached * static_cast<double>(bytes_of(measurement.cache_type.value_or(model.options().type))),
-          2 * batch * (weights / element_bytes + scored)};
+DecodingBreakdown measure_breakdown(const Decoder& decoder, const DecodingMeasurement& measurement) {
+  DecodingRun run(decoder, measurement);
+  const Profile profile;
+  const double step = seconds_per_step(decoder, measurement, run);
+  DecodingBreakdown breakdown;
+  double other = 0;
+  for (const OperationRecord& record : profile.records()) {
+    const std::string_view name = record.name;
+    double& part = name == "linear"                            ? breakdown.products
+                   : name == "attention"                       ? breakdown.attention
+                   : name == "move_rows"                       ? breakdown.moving
+                   : name == "argmax" || name == "log_softmax" ? breakdown.choosing
+                                                               : other;
+    part += record.seconds / static_cast<double>(measurement.target_length);
+  }
+  const double between =
+      step - breakdown.products - breakdown.attention - breakdown.moving - breakdown.choosing - other;
+  // A beam's choice is made by the host, between operations.
+  (measurement.beam > 1 ? breakdown.choosing : breakdown.rest) += between;
+  breakdown.rest += other;
+  return breakdown;
+}
+
+DecodingEvidence gather_evidence(const Decoder& decoder, const DecodingMeasurement& measurement,
+                                 const DecodingCost& cost, const Prediction& prediction, double measured_seconds) {
+  if (is_predicted(prediction, measured_seconds)) return {};
+  const Size largest = reading_amounts(decoder.model().options().device, Size{1} << 40).back();
+  const Size amount = std::min(largest, static_cast<Size>(cost.bytes()));
+  CeilingMeter meter(decoder.model().options().device, {amount});
+  return {measure_breakdown(decoder, measurement), predict(cost, meter.ceilings(decoder, measurement))};
 }
 
 }  // namespace headshare

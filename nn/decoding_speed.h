@@ -1,44 +1,41 @@
 #pragma once
 
-#include "nn/decoder.h"
+#include "nn/beam_search.h"
+#include "nn/decoding_cost.h"
 
 namespace headshare {
 
-struct DecodingMeasurement {
-  Size batch = 64;
-  Size source_length = 32;
-  Size target_length = 32;                  // steps; sentences never end early, so that every run does the same work
-  Size repetitions = 3;                     // the median counts
-  std::optional<ElementType> cache_type{};  // as DecoderSizes::cache_type
-};
-
-// Greedy decoding of random sentences, as far as the first step: the encoder is not part of what is measured.
+// Decoding of random sentences, greedily or with a beam, as far as the first step: the encoder is not part of what is
+// measured.
 class DecodingRun {
  public:
   DecodingRun(const Decoder& decoder, const DecodingMeasurement& measurement);
   void step();
-  Size cache_bytes() const { return state_.bytes(); }
+  Size cache_bytes() const { return search_ ? search_->state().bytes() : state_.bytes(); }
 
  private:
   const Decoder& decoder_;
-  DecoderState state_;
-  Tensor tokens_;  // int32 [batch], the last ones
+  DecoderState state_;                // of greedy decoding
+  Tensor tokens_;                     // int32 [batch], the last ones; greedy
+  std::optional<BeamSearch> search_;  // with a beam
 };
 
+// Seconds of every step of one run. On a GPU steps are queued behind each other and cannot be told apart: all get the
+// mean.
+std::vector<double> seconds_of_steps(const Decoder& decoder, const DecodingMeasurement& measurement);
+
 struct DecodingSpeed {
-  double tokens_per_second;  // over all sentences of the batch
+  double tokens_per_second;  // over all sentences of the batch, the best hypothesis of each
   double seconds_per_step;
   Size cache_bytes;  // of the whole batch, self and cross
 };
 DecodingSpeed measure_decoding(const Decoder& decoder, const DecodingMeasurement& measurement);
 
-// What a step costs at least, counted in the model: every weight is read once, every key and value that exists once
-// (the target positions on average), and multiplied.
-struct DecodingCost {
-  double weight_bytes;
-  double cache_bytes;
-  double flops;
-};
-DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& measurement);
+// Where the time of a step goes, in a run that times every operation.
+DecodingBreakdown measure_breakdown(const Decoder& decoder, const DecodingMeasurement& measurement);
+
+// What judging a row takes: the breakdown and a new prediction where `prediction` missed, otherwise nothing.
+DecodingEvidence gather_evidence(const Decoder& decoder, const DecodingMeasurement& measurement,
+                                 const DecodingCost& cost, const Prediction& prediction, double measured_seconds);
 
 }  // namespace headshare

@@ -31,7 +31,7 @@ double training_flops(const TransformerConfig& config, const TrainingMeasurement
     weights += 2 * 2 * C * F;  // feed-forward layers of encoder and decoder
     const AttentionSites& sites = config.sites(layer);
     for (const AttentionMode& mode : {sites.encoder_self, sites.decoder_self, sites.cross})
-      weights += 2 * C * C * (1 + static_cast<double>(mode.kv_heads) / static_cast<double>(mode.heads));
+      weights += 2 * C * static_cast<double>(head_size(mode, config.d_model) * (mode.heads + mode.kv_heads));
   }
   return 6 * static_cast<double>(measurement.sentences * measurement.length) * weights;
 }

@@ -36,8 +36,7 @@ std::vector<Row> benchmark_decoding() {
         const DecodingMeasurement measurement{batch, source, 64, batch == 1 ? 15 : 3, type};
         const DecodingCost cost = decoding_cost(decoder, measurement);
         rows.push_back({text("decoding step, cache ", name(type)), text("B ", batch, " S ", source, " G ", kv_heads),
-                        measure_decoding(decoder, measurement).seconds_per_step, cost.flops,
-                        cost.weight_bytes + cost.cache_bytes});
+                        measure_decoding(decoder, measurement).seconds_per_step, cost.flops(), cost.bytes()});
       }
   }
   return rows;

@@ -235,10 +235,9 @@ void benchmark_shazeer_decoding() {
     const DecodingSpeed speed = measure_decoding(decoder, measurement);
     const DecodingCost cost = decoding_cost(decoder, measurement);
     tokens[which] = speed.tokens_per_second;
-    bytes[which++] = cost.weight_bytes + cost.cache_bytes;
+    bytes[which++] = cost.bytes();
     add(text("greedy decoding, ", static_cast<Size>(speed.tokens_per_second), " tokens/s"),
-        text("Shazeer's model, B 1024, 128 + 128, G ", G), speed.seconds_per_step, cost.flops,
-        cost.weight_bytes + cost.cache_bytes);
+        text("Shazeer's model, B 1024, 128 + 128, G ", G), speed.seconds_per_step, cost.flops(), cost.bytes());
   }
   std::cout << "G 1 over G 8: " << tokens[1] / tokens[0] << " times; the bytes predict " << bytes[0] / bytes[1]
             << "; the paper measured 12.1 on a TPU v2\n";
