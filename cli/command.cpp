@@ -13,14 +13,18 @@ namespace headshare::cli {
 CommandLine::CommandLine(const std::string& name, const std::string& summary, const std::string& example,
                          const std::vector<std::string>& positional)
     : options_("headshare " + name, summary), name_(name), example_(example), positional_(positional) {
-  std::string words;
+  std::string shown;
+  std::vector<std::string> order;
   for (const std::string& word : positional_) {
-    options_.add_options("positional")(word, "", cxxopts::value<std::string>());
-    words += (words.empty() ? "" : " ") + word;
+    shown += (shown.empty() ? "" : " ") + word;
+    order.push_back(word.substr(0, word.find('.')));
+    if (word.ends_with("..."))
+      options_.add_options("positional")(order.back(), "", cxxopts::value<std::vector<std::string>>());
+    else
+      options_.add_options("positional")(word, "", cxxopts::value<std::string>());
   }
   options_.add_options("positional")("surplus", "", cxxopts::value<std::vector<std::string>>());
-  options_.positional_help(words);
-  std::vector<std::string> order = positional_;
+  options_.positional_help(shown);
   order.push_back("surplus");
   options_.parse_positional(order);
   options_.custom_help("[options]");
@@ -42,13 +46,21 @@ std::optional<cxxopts::ParseResult> CommandLine::parse(const Words& words) {
       throw UsageError(
           text(name_, ": '", result["surplus"].as<std::vector<std::string>>()[0], "' is one word too many", hint));
     for (const std::string& word : positional_)
-      if (result.count(word) == 0) throw UsageError(text(name_, ": ", word, " is missing", hint));
+      if (!word.ends_with("...") && result.count(word) == 0)
+        throw UsageError(text(name_, ": ", word, " is missing", hint));
     return result;
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {  // cxxopts' own; their type changed its name between versions
     throw UsageError(text(name_, ": ", error.what(), hint));
   }
+}
+
+std::vector<std::string> all_words(const cxxopts::ParseResult& arguments, const std::string& positional) {
+  std::vector<std::string> words;  // not the option's value, which cxxopts cuts at commas
+  for (const cxxopts::KeyValue& argument : arguments.arguments())
+    if (argument.key() == positional) words.push_back(argument.value());
+  return words;
 }
 
 std::string required(const cxxopts::ParseResult& arguments, const std::string& option, const std::string& command) {

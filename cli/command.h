@@ -32,11 +32,13 @@ Command inspect_command();
 Command devices_command();
 Command trace_command();
 Command demo_command();
+Command lab_command();
 
 // The options of one subcommand, with --help that ends in an example.
 class CommandLine {
  public:
-  // positional: names of the words without dashes, as the help shows them: "RUN".
+  // positional: names of the words without dashes, as the help shows them: "RUN". The last may end in "...": any number
+  // of words, none included, for all_words.
   CommandLine(const std::string& name, const std::string& summary, const std::string& example,
               const std::vector<std::string>& positional = {});
 
@@ -52,6 +54,9 @@ class CommandLine {
   std::string example_;
   std::vector<std::string> positional_;
 };
+
+// The words of a positional "RUN...", by its name without the dots.
+std::vector<std::string> all_words(const cxxopts::ParseResult& arguments, const std::string& positional);
 
 // The value of an option that must be given.
 std::string required(const cxxopts::ParseResult& arguments, const std::string& option, const std::string& command);

@@ -4,10 +4,9 @@
 
 #include "cli/attention_picture.h"
 #include "cli/command.h"
-#include "cli/training_options.h"
+#include "cli/toy_setup.h"
 #include "core/report/progress.h"
 #include "core/report/table.h"
-#include "core/text/toy_language.h"
 #include "nn/conversion.h"
 #include "nn/decoding_speed.h"
 #include "nn/evaluation.h"
@@ -17,9 +16,7 @@
 namespace headshare::cli {
 namespace {
 
-constexpr Size heads = 8;
 constexpr double alpha = 0.05;
-const Languages languages{.source = "en", .target = "de"};
 
 // The first of DIR, DIR-2, DIR-3 ... that is not there yet: a second quickstart must not cost the results of the first.
 std::filesystem::path free_folder(const std::filesystem::path& wanted) {
@@ -68,8 +65,7 @@ struct Demo {
   // With what `headshare train --resume` and `headshare uptrain` need to go on with these runs.
   RunOptions run_options(Size log_every, Size validate_every) const {
     RunOptions options{.log_every = log_every, .validate_every = validate_every};
-    const DataPaths data{(folder / "toy" / "train").string(), (folder / "toy" / "valid").string(), languages};
-    options.metadata = run_metadata(data, train, options);
+    options.metadata = run_metadata(toy_paths(folder / "toy"), train, options);
     return options;
   }
 
@@ -86,11 +82,11 @@ struct Demo {
 void convert_and_uptrain(Demo& demo, const Transformer& original, const RunPaths& source, const std::string& label,
                          const std::string& file, Size kv_heads) {
   const AttentionSites& before = original.config().attention;
-  const AttentionMode shared = grouped_query(heads, kv_heads);
+  const AttentionMode shared = with_kv_heads(before.cross, kv_heads);
   const Transformer model = convert_attention(original, {before.encoder_self, shared, shared});
-  if (kv_heads != heads) demo.measure(label + ", converted", model);
+  if (shared != before.cross) demo.measure(label + ", converted", model);
   const RunPaths run{demo.folder / file};
-  convert_training(source.training(), run.training(), original, model, {});
+  convert_training(source.training(), run.training(), original, model, Pooling::mean, {});
 
   const LoadedModel trained = load_training_model(run.training());
   const Recipe recipe = uptraining_recipe(headshare::recipe(trained.metadata), training_state(trained.metadata).step,
@@ -122,30 +118,19 @@ void run(const Words& words, const std::string& summary) {
 
   std::cout << "\n1. The toy language: English to German, made by a grammar\n";
   ToyLanguage toy = make_toy_language({.pairs = (*arguments)["pairs"].as<Size>(), .seed = seed, .test = 1000});
-  for (const auto& [name, corpus] : {std::pair{"train", &toy.train}, std::pair{"valid", &toy.valid},
-                                     std::pair{"test", &toy.test}, std::pair{"test-composition", &toy.composition}})
-    write_corpus(folder / "toy" / name, *corpus, languages);
+  write_toy_language(toy, folder / "toy");
   for (std::size_t i = 0; i < std::min(toy.train.pairs.size(), std::size_t{3}); ++i)
     std::cout << "   " << toy.train.pairs[i].source << "  ->  " << toy.train.pairs[i].target << '\n';
-  Tokenizer tokenizer = learn_byte_pairs(toy.train, {.merges = 741});
-  EncodedCorpus train = encode(toy.train, tokenizer, 128), valid = encode(toy.valid, tokenizer, 128);
+  Tokenizer tokenizer = learn_byte_pairs(toy.train, {.merges = toy_merges});
+  const Size longest = toy_model(tokenizer.size()).max_length;
+  EncodedCorpus train = encode(toy.train, tokenizer, longest), valid = encode(toy.valid, tokenizer, longest);
   Demo demo{folder, std::move(toy), std::move(tokenizer), std::move(train), std::move(valid)};
 
   std::cout << "\n2. Train multi-head attention: eight query heads, each with its own keys and values\n";
-  const Transformer model({.vocabulary = demo.tokenizer.size(),
-                           .d_model = 128,
-                           .d_ff = 512,
-                           .layers = 2,
-                           .attention = multi_head(heads),
-                           .max_length = 128,
-                           .dropout = 0},
-                          seed);
+  const Transformer model(toy_model(demo.tokenizer.size()), seed);
   std::cout << "   " << with_thousands(count_parameters(model)) << " parameters, vocabulary "
             << with_thousands(demo.tokenizer.size()) << std::endl;
-  const Recipe recipe{.steps = steps,
-                      .tokens_per_batch = 768,
-                      .schedule = {.peak = 2.5e-3, .warmup = std::min(Size{1500}, steps)},
-                      .seed = seed};
+  const Recipe recipe = toy_recipe(steps, seed);
   const RunPaths source{folder / "multi-head"};
   Trainer trainer(model, demo.train, recipe);
   run_training(trainer, demo.valid, demo.tokenizer, source, demo.run_options(20, std::max(Size{1}, steps / 6)));
@@ -153,7 +138,7 @@ void run(const Words& words, const std::string& summary) {
 
   std::cout << "\n3. Let groups of query heads share the mean of their key/value heads, then train 5 % more\n"
             << "   (the multi-head model gets the same 5 %: only that comparison is fair)" << std::endl;
-  convert_and_uptrain(demo, model, source, "multi-head", "multi-head-more", heads);
+  convert_and_uptrain(demo, model, source, "multi-head", "multi-head-more", model.config().attention.cross.heads);
   convert_and_uptrain(demo, model, source, "grouped-query", "grouped-query", 2);
   convert_and_uptrain(demo, model, source, "multi-query", "multi-query", 1);
   std::filesystem::copy_file(source.chart(), folder / "loss.png");

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "cli/command.h"
+#include "cli/version.h"
 
 namespace {
 
@@ -12,15 +13,15 @@ using namespace headshare::cli;
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
-      demo_command(),    data_command(),      train_command(),    convert_command(),
-      uptrain_command(), translate_command(), evaluate_command(), benchmark_command(),
-      profile_command(), inspect_command(),   trace_command(),    devices_command(),
+      demo_command(),      data_command(),     train_command(),     convert_command(), uptrain_command(),
+      translate_command(), evaluate_command(), benchmark_command(), profile_command(), inspect_command(),
+      trace_command(),     devices_command(),  lab_command(),
   };
   return all;
 }
 
 void print_help() {
-  std::cout << "headshare " << HEADSHARE_VERSION << ": a Transformer from scratch, to learn from\n\nUsage:\n"
+  std::cout << "headshare " << program_version() << ": a Transformer from scratch, to learn from\n\nUsage:\n"
             << "  headshare COMMAND [options]\n\nCommands:\n";
   for (const Command& command : commands())
     std::cout << "  " << command.name << std::string(12 - command.name.size(), ' ') << command.summary << '\n';
@@ -31,7 +32,7 @@ void run(const Words& words) {
   if (words.empty()) throw UsageError("which command? see: headshare --help");
   if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return print_help();
   if (words[0] == "--version") {
-    std::cout << "headshare " << HEADSHARE_VERSION << '\n';
+    std::cout << "headshare " << program_version() << '\n';
     return;
   }
   for (const Command& command : commands())

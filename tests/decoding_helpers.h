@@ -16,6 +16,11 @@ inline Transformer lively_model(TransformerConfig config, std::uint64_t seed, Te
   return model;
 }
 
+// The same mode at all three sites, local in the one place where that can be.
+inline AttentionSites with_decoder_window(AttentionMode mode, Size window) {
+  return {mode, local_window(mode, window), mode};
+}
+
 inline std::vector<TokenIds> random_sources(const std::vector<Size>& lengths, std::uint64_t seed) {
   std::vector<TokenIds> sources;
   for (const EncodedPair& pair : random_pairs(lengths, 11, seed).pairs) sources.push_back(pair.source);

@@ -52,6 +52,8 @@ TEST_CASE("a model comes back from disk bit by bit, with its configuration and w
   configs[2].layers = 2;
   configs[2].attention_per_layer = {multi_head(4), {multi_head(4), grouped_query(4, 2), multi_query(4)}};
   configs[2].dropout = 0.1 + 0.2;
+  configs.push_back(tiny_config(11, {multi_head(4), local_window(with_head_size(grouped_query(6, 2), 5), 3),
+                                     with_head_size(multi_query(2), 10)}));
   for (const TransformerConfig& config : configs)
     for (const ElementType type : {ElementType::float32, ElementType::float64}) {
       const Transformer model(config, 1, {type});
@@ -63,7 +65,17 @@ TEST_CASE("a model comes back from disk bit by bit, with its configuration and w
       CHECK(to_metadata(loaded.model.config()) == to_metadata(model.config()));
       CHECK(loaded.metadata.at("note") == "a \"quoted\" line\n");
     }
-  CHECK(load_model(folder / "model.safetensors").metadata.size() == to_metadata(configs[2]).size() + 1);
+  CHECK(load_model(folder / "model.safetensors").metadata.size() == to_metadata(configs.back()).size() + 1);
+}
+
+TEST_CASE("what a checkpoint says of its attention modes: nothing new unless a size or a window is set") {
+  TransformerConfig config = tiny_config(11, {multi_head(4), grouped_query(4, 2), multi_query(4)});
+  CHECK(to_metadata(config).at("model.attention") == "4/4 4/2 4/1");
+  config.attention.decoder_self = local_window(with_head_size(grouped_query(8, 2), 16), 32);
+  config.attention.cross = with_head_size(multi_query(2), 128);
+  const Metadata metadata = to_metadata(config);
+  CHECK(metadata.at("model.attention") == "4/4 8/2,size=16,window=32 2/1,size=128");
+  CHECK(transformer_config(metadata).attention == config.attention);
 }
 
 TEST_CASE("a tensor that is missing, too many, or of another shape or type is named") {
@@ -128,6 +140,20 @@ TEST_CASE("a damaged configuration is an error before anything of its size is bu
     refused("model.attention", "4/4 4/4 4/3", "attention: 4 query heads cannot share 3 key/value heads evenly");
     refused("model.attention", "0/0 4/4 4/4", "attention: d_model 16 does not split into 0 heads evenly");
     refused("model.attention.0", "4/4 4/4 4/4 x", "configuration: attention '4/4 4/4 4/4 x' is not H/G H/G H/G");
+    for (const char* word :
+         {"4/4,size=", "4/4,size=x", "4/4,width=4", "4/4,window=3,size=4", "4/4,size=0", "4/4size=4",
+          "4/4,size=4,size=4", "4/4,window=3x", "4/4,", "/4", "4", "4/4,window=99999999999999999999"}) {
+      const std::string line = text("4/4 ", word, " 4/4");
+      refused("model.attention", line.c_str(), "configuration: attention '" + line + "' is not H/G H/G H/G, each");
+    }
+    refused("model.attention", "4/4,window=3 4/4 4/4",
+            "attention: a window of 3 positions in encoder self-attention, needed in decoder self-attention only");
+    refused("model.attention", "4/4 4/4,window=-3 4/4",
+            "attention: a window of -3 positions, needed 1 or more, or 0 for all");
+    refused("model.attention", "4/4 4/4 4/4,size=250000",
+            "its tensor decoder.0.cross.query.weight does not have the heads of its configuration");
+    refused("model.attention", "4/4 4/4,size=1000000000000 4/4",
+            "attention: 4 heads of 1000000000000 numbers cannot be built");
     refused("model.attention.2", "4/4 4/4 4/4", "configuration: model.attention.2 is not a field this program knows");
     refused("model.rotary", "1", "configuration: model.rotary is not a field this program knows");
   }

@@ -1,45 +1,22 @@
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "core/report/csv_log.h"
 #include "core/text/corpus.h"
+#include "tests/command_helpers.h"
 #include "tests/model_helpers.h"
 
 // The command as a user meets it: what it prints, its exit code, and that a mistake costs nothing that was there.
 namespace headshare {
 namespace {
 
+using test::check_refused;
 using test::contains;
+using test::headshare_command;
+using test::Outcome;
 using test::TemporaryFolder;
-
-struct Outcome {
-  int code;
-  std::string out;
-  std::string error;
-};
-
-// Runs `headshare WORDS` in a shell, inside `folder`.
-Outcome headshare_command(const TemporaryFolder& folder, const std::string& words, const std::string& input = {}) {
-  write_file(folder / "input", input);
-  const std::string line =
-      text("cd '", folder.path.string(), "' && '", HEADSHARE_COMMAND, "' ", words, " < input > out.txt 2> error.txt");
-  const int status = std::system(line.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder / "out.txt"), read_file(folder / "error.txt")};
-}
-
-// One line, on standard error, that names the program and holds `part`.
-void check_refused(const Outcome& outcome, int code, const std::string& part) {
-  INFO("standard error: ", outcome.error);
-  CHECK(outcome.code == code);
-  CHECK(contains(outcome.error, part));
-  const auto at = outcome.error.find("headshare: ");
-  REQUIRE(at != std::string::npos);
-  CHECK(outcome.error.find('\n', at) == outcome.error.size() - 1);
-}
 
 // A tiny corpus and a model trained on it for a few steps, made once.
 const TemporaryFolder& trained() {
@@ -94,7 +71,27 @@ TEST_CASE("train refuses bad data and bad models with one line that says what to
   check_refused(headshare_command(folder, "train --data uneven --valid toy/valid --out x"), 1, "2");
   check_refused(headshare_command(folder, tiny + "--norm sideways --out x"), 1, "norm 'sideways'");
   check_refused(headshare_command(folder, tiny + "--keep everything --out x"), 2, "--keep 'everything'");
+  check_refused(headshare_command(folder, tiny + "--decoder-window -1 --out x"), 1, "a window of -1 positions");
+  check_refused(headshare_command(folder, tiny + "--head-size -1 --out x"), 1, "4 heads of -1 numbers");
   CHECK_FALSE(std::filesystem::exists(folder / "x"));
+}
+
+TEST_CASE("a window and the size of heads are trained, inspected, converted and translated with") {
+  const TemporaryFolder& folder = trained();
+  const auto succeeds = [&](const std::string& words, const std::string& input = {}) {
+    const Outcome outcome = headshare_command(folder, words, input);
+    REQUIRE_MESSAGE(outcome.code == 0, outcome.error);
+    return outcome.out;
+  };
+  const auto shown = [&](const std::string& run) { return succeeds("inspect checkpoint --run " + run); };
+  succeeds(tiny + "--decoder-window 3 --head-size 6 --out local");
+  CHECK(test::contains(shown("local"), "model.attention = 4/4,size=6 4/4,size=6,window=3 4/4,size=6\n"));
+  CHECK(test::contains(shown("local"),
+                       "attention from layer 0 on: encoder multi-head(4) of 6; "
+                       "decoder multi-head(4) of 6, window 3; cross multi-head(4) of 6\n"));
+  succeeds("convert local --kv-heads 2 --out shared-local");
+  CHECK(test::contains(shown("shared-local"), "model.attention = 4/4,size=6 4/2,size=6,window=3 4/2,size=6\n"));
+  CHECK(succeeds("translate local --beam 2", "the red dog\n") != "");
 }
 
 TEST_CASE("train --device cuda trains as the CPU does, and what it made translates on both") {

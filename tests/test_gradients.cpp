@@ -183,10 +183,12 @@ void add_model(std::vector<GradientCase>& cases) {
   const Size T = fewer(3, 2), D = fewer(3, 2);
   Turn turn(3);  // which meets every number of heads and every mask
   for (const Size kv_heads : {1, 2, 4})
-    for (const Mask& mask : {Mask{}, Mask{lengths, any_order}, Mask{{}, causal}, Mask{lengths, causal}}) {
+    for (const Mask& mask :
+         {Mask{}, Mask{lengths, any_order}, Mask{{}, causal}, Mask{lengths, causal}, Mask{{}, causal, 2}}) {
       if (!turn()) continue;
-      const std::string what = text("4 heads share ", kv_heads, mask.order == causal ? ", causal" : "",
-                                    mask.source_lengths.defined() ? ", padding" : "");
+      const std::string what =
+          text("4 heads share ", kv_heads, mask.order == causal ? ", causal" : "",
+               mask.window > 0 ? text(", window ", mask.window) : "", mask.source_lengths.defined() ? ", padding" : "");
       const std::vector<Tensor> inputs = {random_tensor({2, T, 4, D}, 41), random_tensor({2, 5, kv_heads, D}, 42),
                                           random_tensor({2, 5, kv_heads, D}, 43)};
       cases.push_back({"attention(query, key, value, mask)", what,

@@ -227,6 +227,61 @@ TEST_CASE("panels fill rows of the given length, and many cells do not make the 
   CHECK(draw(two).width() < 7000);
 }
 
+TEST_CASE("words that all panels share stand once, others beside every panel") {
+  const HeatMap map{"", {"green", "dog"}, {"cat", "sees", "we"}, std::vector<float>(6, 0.5f)};
+  std::vector<HeatMap> panels(4, map);
+  const auto text_ink = [&](Size columns) {
+    return count_of(draw(panels, {.columns = columns, .maximum = 1.0f}), colors::ink);
+  };
+  const Size once = count_of(draw({&map, 1}, {.columns = 1, .maximum = 1.0f}), colors::ink);
+  const Size in_line = text_ink(4), in_column = text_ink(1), shared_width = draw(panels, {.columns = 4}).width();
+  CHECK(in_line > once);
+  CHECK(in_column > once);
+  CHECK(in_line + in_column == 5 * once);  // words above all four and beside one, then above one and beside all four
+  CHECK(text_ink(2) == 2 * once);
+  std::swap(panels[3].row_labels[0], panels[3].row_labels[1]);
+  for (const Size columns : {1, 2, 4}) CHECK(text_ink(columns) == 4 * once);
+  CHECK(draw(panels, {.columns = 4}).width() > shared_width);
+}
+
+TEST_CASE("panels of a group stand in one frame, and groups run to the right, then down") {
+  const HeatMap dark{"", {"a", "b"}, {"c", "d"}, std::vector<float>(4, 0.0f)};
+  HeatMap bright = dark;
+  bright.values.assign(4, 1.0f);
+  const std::vector<HeatMapGroup> groups = {{"first", {dark, dark}, 2}, {"second", {bright, bright}, 2}};
+  struct Box {
+    Size left = 1 << 20, top = 1 << 20, right = -1, bottom = -1;
+  };
+  const auto box_of = [](const Canvas& canvas, Color color) {
+    Box box;
+    for (Size y = 0; y < canvas.height(); ++y)
+      for (Size x = 0; x < canvas.width() - 100; ++x)  // not the colour bar
+        if (canvas.pixel(x, y) == color)
+          box = {std::min(box.left, x), std::min(box.top, y), std::max(box.right, x), std::max(box.bottom, y)};
+    return box;
+  };
+  for (const Size across : {1, 2}) {
+    CAPTURE(across);
+    const Canvas canvas = draw(groups, {.columns = across, .maximum = 1.0f});
+    const Box frames = box_of(canvas, colors::frame), first = box_of(canvas, heat_color(0)),
+              second = box_of(canvas, heat_color(1));
+    CHECK(frames.left < first.left);
+    CHECK(frames.top < first.top);
+    CHECK(frames.right > second.right);
+    CHECK(frames.bottom > second.bottom);
+    CHECK((second.left > first.right) == (across == 2));
+    CHECK((second.top > first.bottom) == (across == 1));
+    // Between the cells of the two groups lie the right border of one frame and the left of the other.
+    Size borders = 0;
+    for (Size i = across == 2 ? first.right : first.bottom; i < (across == 2 ? second.left : second.top); ++i)
+      borders += canvas.pixel(across == 2 ? i : first.left, across == 2 ? first.bottom : i) == colors::frame ? 1 : 0;
+    CHECK(borders == 2);
+  }
+  CHECK(draw(groups, {.note = "rows look at columns"}).height() > draw(groups).height());
+  const std::vector<HeatMapGroup> empty = {{"nobody", {}, 2}, groups[0]};
+  CHECK_THROWS_WITH_AS(draw(empty), "heat map \"nobody\": there is no panel to draw", Error);
+}
+
 TEST_CASE("labels that do not fit the values, and empty maps and scales, are errors") {
   const HeatMap good{"head 1", {"a", "b"}, {"c"}, {0.5f, 0.5f}};
   HeatMap bad = good;
