@@ -117,4 +117,15 @@ inline Corpus small_corpus(Size size, std::uint64_t seed = 1) {
   return corpus;
 }
 
+// What a model of at least 11 tokens says of three short sentences of different lengths.                   [3, T, V]
+inline Tensor logits_of(const Transformer& model) {
+  const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 1);
+  const std::vector<Size> members = {0, 1, 2};
+  const Batch batch = make_batch(corpus.pairs, members, default_device());
+  const NoGradient no_gradient;
+  Dropout none = Dropout::none();
+  const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, none);
+  return model.logits(model.decode(batch.target_input, memory, batch.source.lengths, none)).value();
+}
+
 }  // namespace headshare::test

@@ -30,7 +30,7 @@ std::vector<AttentionSites> modes() {
           {multi_head(2), local_window(grouped_query(4, 2), 2), multi_head(1)}};
 }
 
-// The output of an attention by its definition, from weights [H, T, S]:                                result: [1, T, C]
+// The output of an attention by its definition, from weights [H, T, S].                              result: [1, T, C]
 //   sum over s of weight(h, t, s) value(s, g), with g = h / (H / G), all heads side by side, times W_O
 Variable attend(const Attention& attention, const Variable& answering, const Tensor& weights) {
   const Tensor value = attention.keys_values(answering).value.value();  // [1, S, G, D]

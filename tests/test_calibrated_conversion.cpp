@@ -39,16 +39,6 @@ Transformer disturbed(const TransformerConfig& config,
   return model;
 }
 
-Tensor logits_of(const Transformer& model) {
-  const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 1);
-  const std::vector<Size> members = {0, 1, 2};
-  const Batch batch = make_batch(corpus.pairs, members, default_device());
-  const NoGradient no_gradient;
-  Dropout none = Dropout::none();
-  const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, none);
-  return model.logits(model.decode(batch.target_input, memory, batch.source.lengths, none)).value();
-}
-
 Tensor random_matrix(Size n, std::uint64_t seed) {
   Generator generator(seed);
   return random_normal({n, n}, 1, generator, exact);

@@ -158,6 +158,22 @@ TEST_CASE("damaged and mismatched files are refused by name") {
   check_refused(headshare_command(folder, "evaluate run --data nowhere"), 1, "nowhere");
 }
 
+TEST_CASE("convert takes its calibration text from the run, or from where it is told") {
+  const TemporaryFolder& folder = trained();
+  for (const std::string pooling : {"aligned", "subspace"}) {
+    const Outcome convert =
+        headshare_command(folder, "convert run --kv-heads 1 --pooling " + pooling + " --out by-" + pooling);
+    REQUIRE_MESSAGE(convert.code == 0, convert.error);
+    CHECK(contains(convert.out, "multi-head(4) -> multi-query(4), " + pooling));
+    CHECK(headshare_command(folder, "uptrain by-" + pooling + " --alpha 0.5 --out more-by-" + pooling).code == 0);
+  }
+  const std::string other = "convert run --kv-heads 1 --pooling subspace --calibration ";
+  write_corpus(folder / "calibration", Corpus{{{"The dog sleeps.", "Der Hund schläft."}}},
+               {.source = "en", .target = "de"});
+  CHECK(headshare_command(folder, other + "calibration --out by-other").code == 0);
+  check_refused(headshare_command(folder, other + "nowhere --out bad"), 1, "nowhere");
+}
+
 TEST_CASE("convert, uptrain, evaluate, translate and inspect work on what train made") {
   const TemporaryFolder& folder = trained();
   const Outcome convert = headshare_command(folder, "convert run --kv-heads 2 --out gqa");

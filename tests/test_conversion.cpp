@@ -30,16 +30,6 @@ void make_heads_equal(const Transformer& model, Size heads, Size group) {
   }
 }
 
-Tensor logits_of(const Transformer& model) {
-  const EncodedCorpus corpus = random_pairs({5, 3, 7}, 11, 1);
-  const std::vector<Size> members = {0, 1, 2};
-  const Batch batch = make_batch(corpus.pairs, members, default_device());
-  const NoGradient no_gradient;
-  Dropout none = Dropout::none();
-  const Variable memory = model.encode(batch.source.tokens, batch.source.lengths, none);
-  return model.logits(model.decode(batch.target_input, memory, batch.source.lengths, none)).value();
-}
-
 Transformer disturbed_model(const TransformerConfig& config, TensorOptions options = {}) {
   Transformer model(config, 2, options);
   disturb(model, 3);
