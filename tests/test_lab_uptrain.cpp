@@ -218,8 +218,8 @@ TEST_CASE("findings and tables say what the rows say, also when they disagree wi
                  "after 5 %, validation NLL: aligned 0.2600 < mean 0.3100 < first 0.3500 < random 0.5100; the "
                  "control 0.1100. mean < first < random in 1 of 2 seeds."));
   CHECK(contains(said,
-                 "right after conversion validation NLL 1.2600 against 2.3100 (1.0500 lower, lower in 2 of 2 "
-                 "seeds); after 5 % validation NLL 0.2600 against 0.3100 (0.0500 lower, lower in 2 of 2 seeds)"));
+                 "validation NLL: right after conversion 1.0500 lower with 2 KV heads (lower in 2 of 2); after 5 % "
+                 "0.0500 lower with 2 KV heads (lower in 2 of 2)."));
   CHECK(contains(said,
                  "by aligned, after 5 %, against the control: exact match 89.5 against 90.0 %, 0.5 points lower; "
                  "BLEU 89.50 against 90.00, 0.50 lower; validation NLL 0.1500 higher."));

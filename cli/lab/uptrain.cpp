@@ -37,10 +37,12 @@ class UptrainLab {
         decoding_({.beam = arguments["beam"].as<Size>(), .length_penalty = arguments["length-penalty"].as<double>()}),
         keep_models_(arguments.count("keep-models") > 0) {
     read_grid(arguments);
-    LabResult wanted{.lab = "uptrain",
-                     .title = titled("Uptraining: multi-head models converted to fewer key/value heads", arguments),
-                     .configuration = configuration(),
-                     .machine = describe_machine()};
+    LabResult wanted{
+        .lab = "uptrain",
+        .title =
+            titled("Uptraining " + subject() + ": multi-head models converted to fewer key/value heads", arguments),
+        .configuration = configuration(),
+        .machine = describe_machine()};
     result_ = open_lab(std::move(wanted), folder_);
   }
 
@@ -67,6 +69,11 @@ class UptrainLab {
   const LabResult& result() const { return result_; }
 
  private:
+  // What the models were trained on, or which.
+  std::string subject() const {
+    if (!origin_.is_given()) return "on the toy language";
+    return "of " + (origin_.given.folder / "").parent_path().filename().string();
+  }
   void read_grid(const cxxopts::ParseResult& arguments);
   std::vector<LabResult::Field> configuration() const;
   UptrainView view() const { return {name(schedule_), decoding_.beam, decoding_.length_penalty, grid_.headline_alpha}; }

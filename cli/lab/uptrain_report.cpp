@@ -159,18 +159,22 @@ std::string order_of_conversions(const Row& rows, const std::string& sites, Size
   return sentence + ".";
 }
 
-std::string against_mean(const Row& rows, const std::string& sites, const std::string& conversion, Size kv_heads,
-                         const std::set<double>& alphas) {
-  std::string sentence = text(conversion, " against mean, ", heads_text(kv_heads), ", ", sites_text(sites));
+std::string against_mean(const Row& rows, const std::string& sites, const std::string& conversion,
+                         const std::vector<Size>& all_heads, const std::set<double>& alphas) {
+  std::string sentence = text(conversion, " against mean, ", sites_text(sites), ", validation NLL");
   for (const double alpha : alphas) {
-    const Comparison nlls = compare(rows, converted(sites, conversion, kv_heads, alpha),
-                                    converted(sites, "mean", kv_heads, alpha), "validation_nll");
-    if (nlls.difference.count == 0) continue;
-    sentence +=
-        text(sentence.back() == ')' ? "; " : ": ", alpha == 0 ? "right after conversion" : "after " + percent(alpha),
-             " validation NLL ", nll(nlls.first.mean), " against ", nll(nlls.second.mean), " (",
-             nll(std::abs(nlls.difference.mean)), nlls.difference.mean < 0 ? " lower" : " higher", ", lower in ",
-             nlls.lower, " of ", nlls.difference.count, " seeds)");
+    std::string differences;
+    for (const Size kv_heads : all_heads) {
+      const Comparison nlls = compare(rows, converted(sites, conversion, kv_heads, alpha),
+                                      converted(sites, "mean", kv_heads, alpha), "validation_nll");
+      if (nlls.difference.count == 0) continue;
+      differences += text(differences.empty() ? " " : ", ", nll(std::abs(nlls.difference.mean)),
+                          nlls.difference.mean < 0 ? " lower" : " higher", " with ", heads_text(kv_heads),
+                          " (lower in ", nlls.lower, " of ", nlls.difference.count, ")");
+    }
+    if (differences.empty()) continue;
+    sentence += text(sentence.back() == ')' ? "; " : ": ",
+                     alpha == 0 ? "right after conversion" : "after " + percent(alpha), differences);
   }
   return sentence.back() == ')' ? sentence + "." : "";
 }
@@ -268,7 +272,7 @@ std::vector<std::string> uptrain_findings(const Row& rows, double headline_alpha
   for (const std::string& conversion : values_of<std::string>(rows, settings, "conversion"))
     if (conversion != "mean" && conversion != "first" && conversion != "random" &&
         find_row(rows, {{"sites", sites}, {"conversion", "mean"}}) != nullptr)
-      for (const Size kv_heads : all_heads) say(against_mean(rows, sites, conversion, kv_heads, {0, headline_alpha}));
+      say(against_mean(rows, sites, conversion, all_heads, {0, headline_alpha}));
   for (const Size kv_heads : all_heads) {
     say(best_against_control(rows, sites, kv_heads, headline_alpha));
     if (const auto ranked = ranking(rows, sites, kv_heads, headline_alpha); !ranked.empty()) {
