@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/file.h"
+#include "core/size.h"
 #include "tests/test_tools.h"
 
 // What tests of the command share: running it as a user does, and what a refusal looks like.
@@ -36,6 +37,17 @@ inline void check_refused(const Outcome& outcome, int code, const std::string& p
   const auto at = outcome.error.find("headshare: ");
   REQUIRE(at != std::string::npos);
   CHECK(outcome.error.find('\n', at) == outcome.error.size() - 1);
+}
+
+// Runs `headshare WORDS` again and again, killed after `seconds` at first and each time a little later, until it ends
+// by itself. How often it was killed.
+inline Size kill_until_finished(const TemporaryFolder& folder, const std::string& words, double seconds) {
+  for (Size kills = 0;; ++kills, seconds *= 1.3) {
+    const std::string line = text("cd '", folder.path.string(), "' && timeout -s KILL ", seconds, " '",
+                                  HEADSHARE_COMMAND, "' ", words, " > out.txt 2> error.txt");
+    if (std::system(line.c_str()) == 0) return kills;
+    REQUIRE_MESSAGE(seconds < 200, read_file(folder / "error.txt"));
+  }
 }
 
 }  // namespace headshare::test

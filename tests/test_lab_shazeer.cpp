@@ -117,14 +117,7 @@ TEST_CASE("the eight models are trained, measured and kept, each once, also when
                 "window of local attention 3, not 4");
   check_refused(headshare_command(folder, words + "--steps 6 --out lab"), 1, "train.steps 5, not 6");
 
-  Size kills = 0;
-  for (double seconds = 0.1;; seconds *= 1.3) {
-    const std::string line = text("cd '", folder.path.string(), "' && timeout -s KILL ", seconds, " '",
-                                  HEADSHARE_COMMAND, "' ", words, "--out killed > out.txt 2> error.txt");
-    if (std::system(line.c_str()) == 0) break;
-    ++kills;
-    REQUIRE_MESSAGE(seconds < 200, read_file(folder / "error.txt"));
-  }
+  const Size kills = kill_until_finished(folder, words + "--out killed", 0.1);
   CHECK(kills > 0);
   const auto without_seconds = [](Row all) {
     for (Row& row : all) row.erase("seconds");

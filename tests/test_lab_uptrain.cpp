@@ -129,14 +129,7 @@ TEST_CASE("what the laboratory measures is what convert, uptrain and evaluate gi
 
 TEST_CASE("killed again and again, an experiment ends with the rows of one that was never disturbed") {
   const TemporaryFolder& folder = finished();
-  Size kills = 0;
-  for (double seconds = 0.25;; seconds *= 1.3) {
-    const std::string line = text("cd '", folder.path.string(), "' && timeout -s KILL ", seconds, " '",
-                                  HEADSHARE_COMMAND, "' ", tiny, "--out killed > out.txt 2> error.txt");
-    if (std::system(line.c_str()) == 0) break;
-    ++kills;
-    REQUIRE_MESSAGE(seconds < 200, read_file(folder / "error.txt"));
-  }
+  const Size kills = kill_until_finished(folder, tiny + "--out killed", 0.25);
   CHECK(kills > 0);
   CHECK(rows_in(folder, "killed") == rows_in(folder, "lab"));
 

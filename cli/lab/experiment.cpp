@@ -118,6 +118,20 @@ LabResult open_lab(LabResult wanted, const std::filesystem::path& folder) {
   return known;
 }
 
+TransformerConfig quick_toy_model(Size vocabulary) {
+  TransformerConfig model = toy_model(vocabulary);
+  model.d_model = 64;
+  model.d_ff = 128;
+  model.layers = 1;
+  return model;
+}
+
+void add_common_options(CommandLine& line) {
+  line.options()("json", "Write the rows to this file too", cxxopts::value<std::string>())(
+      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
+                                                                   cxxopts::value<std::string>());
+}
+
 std::string titled(const std::string& title, const cxxopts::ParseResult& arguments) {
   return title + (arguments.count("quick") > 0 ? " (quick: shows that it runs; the models are hardly trained)" : "");
 }

@@ -38,6 +38,7 @@ struct ToyText {
   Size merges = toy_merges;
 };
 constexpr ToyText quick_toy_text() { return {.pairs = 6000, .test = 200, .merges = 241}; }
+TransformerConfig quick_toy_model(Size vocabulary);
 LabText toy_text(const std::filesystem::path& folder, const ToyText& sizes);
 
 // ---- Training -------------------------------------------------------------------------------------------------------
@@ -74,6 +75,9 @@ std::string text_of(const Spread& spread, int decimals);  // "0.123 ± 0.004"; a
 // The experiment that FOLDER/lab.json holds, rows and samples, or a new one. Fails, naming the first difference, where
 // its configuration is not the one that is wanted: rows of two configurations would be compared with each other.
 LabResult open_lab(LabResult wanted, const std::filesystem::path& folder);
+
+// --json, --threads and --device, as every experiment that trains has them.
+void add_common_options(CommandLine& line);
 
 // The title of an experiment; of --quick, that its figures mean little.
 std::string titled(const std::string& title, const cxxopts::ParseResult& arguments);

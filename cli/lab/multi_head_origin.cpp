@@ -12,13 +12,8 @@ MultiHeadOrigin toy_origin(const cxxopts::ParseResult& arguments, const std::fil
   if (steps < 1) throw UsageError("lab uptrain: --steps must be at least 1");
   if (arguments.count("test") > 0) throw UsageError("lab uptrain: --test is for a run given with --run");
   LabText text = toy_text(folder, quick ? quick_toy_text() : ToyText{});
-  TransformerConfig model = toy_model(text.tokenizer.size());
-  if (quick) {
-    model.d_model = 64;
-    model.d_ff = 128;
-    model.layers = 1;
-    model.attention = multi_head(4);
-  }
+  TransformerConfig model = quick ? quick_toy_model(text.tokenizer.size()) : toy_model(text.tokenizer.size());
+  if (quick) model.attention = multi_head(4);
   return {std::move(text), checked(model), toy_recipe(steps, 1), {}, {}};
 }
 

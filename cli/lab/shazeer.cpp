@@ -28,12 +28,7 @@ struct Basis {
 Basis toy_basis(const cxxopts::ParseResult& arguments, const std::filesystem::path& folder) {
   const bool quick = arguments.count("quick") > 0;
   LabText text = toy_text(folder, quick ? quick_toy_text() : ToyText{});
-  TransformerConfig model = toy_model(text.tokenizer.size());
-  if (quick) {
-    model.d_model = 64;
-    model.d_ff = 128;
-    model.layers = 1;
-  }
+  const TransformerConfig model = quick ? quick_toy_model(text.tokenizer.size()) : toy_model(text.tokenizer.size());
   return {std::move(text), checked(model), toy_recipe(chosen<Size>(arguments, "steps", quick ? 200 : 8000), 1)};
 }
 
@@ -215,10 +210,8 @@ void lab_shazeer(const Words& words) {
       "steps", "Updates of each model; 8000, or as many as the run had", cxxopts::value<Size>())(
       "seeds", "Models of each row; 1", cxxopts::value<Size>())(
       "window", "Positions that local attention sees, its own among them", cxxopts::value<Size>()->default_value("8"))(
-      "quick", "Tiny models, a few updates: half a minute")("json", "Write the rows to this file too",
-                                                            cxxopts::value<std::string>())(
-      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
-                                                                   cxxopts::value<std::string>());
+      "quick", "Tiny models, a few updates: half a minute");
+  add_common_options(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);

@@ -305,11 +305,9 @@ void lab_uptrain(const Words& words) {
               cxxopts::value<std::string>()->default_value("decay"))(
       "beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("1"))(
       "length-penalty", "alpha of the beam's scores", cxxopts::value<double>()->default_value("1"))(
-      "keep-models", "Keep every model of the grid as a run in models/")(
-      "quick", "A tiny model, a small grid: half a minute")("json", "Write the rows to this file too",
-                                                            cxxopts::value<std::string>())(
-      "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
-                                                                   cxxopts::value<std::string>());
+      "keep-models", "Keep every model of the grid as a run in models/")("quick",
+                                                                         "A tiny model, a small grid: half a minute");
+  add_common_options(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
