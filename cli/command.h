@@ -33,6 +33,7 @@ Command devices_command();
 Command trace_command();
 Command demo_command();
 Command lab_command();
+Command tutor_command();
 
 // The options of one subcommand, with --help that ends in an example.
 class CommandLine {
@@ -54,6 +55,11 @@ class CommandLine {
   std::string example_;
   std::vector<std::string> positional_;
 };
+
+// A command that is a family of others, such as `headshare lab decode`. Without a word after its name it prints them as a
+// table: `shows` heads its second column.
+Command family_of_commands(const std::string& name, const std::string& summary, const std::string& shows,
+                           const std::vector<Command>& members, const std::string& example);
 
 // The words of a positional "RUN...", by its name without the dots.
 std::vector<std::string> all_words(const cxxopts::ParseResult& arguments, const std::string& positional);

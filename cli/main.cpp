@@ -15,7 +15,7 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       demo_command(),      data_command(),     train_command(),     convert_command(), uptrain_command(),
       translate_command(), evaluate_command(), benchmark_command(), profile_command(), inspect_command(),
-      trace_command(),     devices_command(),  lab_command(),
+      trace_command(),     devices_command(),  lab_command(),       tutor_command(),
   };
   return all;
 }
