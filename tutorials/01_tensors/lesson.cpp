@@ -29,7 +29,7 @@ Shape row_major_strides(const Shape& shape) {
 Size position_of(const View& x, const std::vector<Size>& index) {
   // [step 1] Find the place of one element, and refuse an index that lies outside.
   // The two messages stand in lesson.h; fail("words ", number, " words") throws them.
-  // [hint] The formula stands above View in lesson.h. It starts at the offset.
+  // [hint] position_of: the formula stands above View in lesson.h. It starts at the offset.
   // [hint] An index is right when 0 <= index < extent. The type is signed, so check both sides.
   if (static_cast<int>(index.size()) != x.shape.rank())
     fail("position_of: ", index.size(), " indices for a view of shape ", x.shape);
@@ -111,7 +111,7 @@ View diagonal(const View& x) {
 std::vector<Size> positions(const View& x) {
   // [step 3] List the places of all elements in the order of their indices, for any number of dimensions.
   // [hint] Count like the odometer of a car: the last index runs fastest; full, it is 0 again and the one before moves.
-  // [hint] Keep the place up to date: a step along d adds strides[d], back to 0 takes shape[d] * strides[d] away.
+  // [hint] A step along d adds strides[d], also the one too many; going back to 0 takes shape[d] * strides[d] away.
   std::vector<Size> result, index(x.shape.rank(), 0);
   Size position = x.offset;
   for (Size left = x.shape.count(); left > 0; --left) {
@@ -137,7 +137,7 @@ std::vector<float> elements(const View& x) {
 // [show is_contiguous]
 bool is_contiguous(const View& x) {
   // [step 3] Find out, from shape and strides alone, whether the elements lie one behind the other.
-  // [hint] Which strides would they have? Which of them may differ all the same?
+  // [hint] is_contiguous: which strides would they have? Which of them may differ all the same?
   const Shape wanted = row_major_strides(x.shape);
   for (int dimension = 0; dimension < x.shape.rank(); ++dimension)
     if (x.shape[dimension] != 1 && x.strides[dimension] != wanted[dimension]) return x.shape.count() == 0;
@@ -151,8 +151,8 @@ View contiguous(const View& x) { return is_contiguous(x) ? x : make_view(x.shape
 // [show reshape]
 View reshape(const View& x, const Shape& shape) {
   // [step 3] Give the same elements another shape, and copy them only where that cannot be helped.
-  // [hint] One line decides about the copy: contiguous(x), which is given above.
-  // [hint] x may be a contiguous slice: keep its offset.
+  // [hint] reshape: one line decides about the copy, contiguous(x), which is given above.
+  // [hint] reshape: x may be a contiguous slice, so keep its offset.
   if (shape.count() != x.shape.count())
     fail("reshape: ", x.shape, " has ", x.shape.count(), " elements, ", shape, " has ", shape.count());
   View view = contiguous(x);
@@ -186,7 +186,7 @@ Shape common_shape(const Shape& a, const Shape& b) {
 // [show broadcast_to]
 View broadcast_to(const View& x, const Shape& shape) {
   // [step 4] See x under a larger shape in which its elements repeat, without moving a number.
-  // [hint] A step to the next repetition must arrive at the same number. How far does it go?
+  // [hint] broadcast_to: a step to the next repetition must arrive at the same number. How far does it go?
   // [hint] Two kinds of dimension repeat: those that x lacks, and those where x has extent 1 and shape has more.
   const int added = shape.rank() - x.shape.rank();
   if (added < 0) fail("broadcast_to: ", x.shape, " does not broadcast to ", shape);

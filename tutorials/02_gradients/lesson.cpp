@@ -232,7 +232,7 @@ Numbers softmax_values(const Numbers& x) {
 // [show softmax_gradient]
 Numbers softmax_gradient(const Numbers& y, const Numbers& dy) {
   // [step 4] Find the gradient of x from the result y and its gradient dy.
-  // [hint] d y_i / d x_j = y_i (1 - y_j) where i = j, and - y_i y_j elsewhere. Sum over i, each times dy_i.
+  // [hint] d y_i / d x_j = y_i (1 - y_i) where i = j, and - y_i y_j elsewhere. Sum over i, each times dy_i.
   // [hint] One number is shared by all elements: sum_i y_i dy_i. Compute it first.
   double shared = 0;
   for (std::size_t i = 0; i < y.size(); ++i) shared += y[i] * dy[i];

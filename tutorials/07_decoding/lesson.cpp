@@ -313,7 +313,8 @@ void select(CachedState& state, const std::vector<Size>& rows) {
   const std::vector<std::int32_t> list(rows.begin(), rows.end());
   const Tensor index = from_values(list, {static_cast<Size>(list.size())});  // int32 [rows]
   // [step 5] Everything that belongs to a row moves: self-attention caches, keys and values of the source, its length.
-  // gather_rows(x, index) of tensor/embedding.h gives the rows of x [B, ...] in another order.
+  // gather_rows(x, index) of tensor/embedding.h gives the rows of x [B, ...] in another order. It takes a Tensor; .key
+  // and .value of state.cross are Variables: see step 3.
   // [hint] For each layer: state.self[i] = select(state.self[i], rows), and the key and value of state.cross[i].
   for (Cache& cache : state.self) cache = select(cache, rows);
   for (KeysValues& cross : state.cross)

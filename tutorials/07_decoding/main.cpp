@@ -106,11 +106,13 @@ NextScores with_cache(const Transformer& model, CachedState& state) {
 
 const std::vector<std::string> easy = {"The old dog sleeps.", "The girl closes the boxes.", "The man buys a book."};
 
-// Sentences that are harder than any in the training text: each pairs two words that never met there.
+// Sentences that are harder than any in the training text, which has seven words at most.
 std::vector<std::string> hard_sentences(std::size_t count) {
   std::vector<std::string> sentences;
-  for (const SentencePair& pair : translator_language().composition.pairs)
-    if (sentences.size() < count) sentences.push_back(pair.source);
+  for (const SentencePair& pair : make_toy_language({.pairs = 2000, .seed = 1}).composition.pairs) {
+    const std::ptrdiff_t words = 1 + std::count(pair.source.begin(), pair.source.end(), ' ');
+    if (words >= 8 && words <= 10 && sentences.size() < count) sentences.push_back(pair.source);
+  }
   return sentences;
 }
 
@@ -144,7 +146,7 @@ void one_word_at_a_time() {
   const Translator translator = toy_translator();
   const std::vector<TokenIds> written = greedy(without_cache(translator.model, encode(translator, easy)), 3, limit);
   for (std::size_t i = 0; i < easy.size(); ++i)
-    std::cout << easy[i] << "  ->  " << translator.tokenizer.decode(written[i]) << '\n';
+    std::cout << "~ " << easy[i] << "  ->  " << translator.tokenizer.decode(written[i]) << '\n';
 }
 
 void a_cache() {
@@ -290,7 +292,7 @@ void two_ways_at_once() {
 
   const Translator translator = toy_translator();
   Size better = 0, worse = 0;
-  double greedy_sum = 0, beam_sum = 0, most = 0;
+  double greedy_sum = 0, beam_sum = 0, most = -1e9;
   std::string example;
   const std::vector<std::string> sentences = hard_sentences(60);
   for (const std::string& sentence : sentences) {
@@ -329,7 +331,8 @@ void caches_that_follow() {
   const std::vector<std::string> sentences = hard_sentences(30);
   Size followed = 0, stayed = 0;
   double plain_seconds = 0, cached_seconds = 0;
-  std::string example;
+  std::string example;  // the first sentence where it matters, or the last of all
+  bool matters = false;
   for (const std::string& sentence : sentences) {
     const EncodedSources encoded = encode(translator, {sentence});
     const BeamOptions options{.beam = 4, .alpha = 0.6, .limit = limit};
@@ -345,10 +348,11 @@ void caches_that_follow() {
         with_cache(model, bad), [&](const std::vector<Size>& rows) { stay(bad, rows); }, options);
     followed += right.tokens == plain.tokens ? 1 : 0;
     stayed += wrong.tokens == plain.tokens ? 1 : 0;
-    if (example.empty() && wrong.tokens != plain.tokens)
-      example =
-          text("~ English            ", sentence, "\n~ caches that follow ", translator.tokenizer.decode(right.tokens),
-               "\n~ caches that stay   ", translator.tokenizer.decode(wrong.tokens), '\n');
+    if (matters) continue;
+    matters = wrong.tokens != plain.tokens;
+    example =
+        text("~ English            ", sentence, "\n~ caches that follow ", translator.tokenizer.decode(right.tokens),
+             "\n~ caches that stay   ", translator.tokenizer.decode(wrong.tokens), '\n');
   }
   std::cout << sentences.size() << " sentences, beam 4. The same translation as without a cache:\n"
             << "  caches that follow their hypotheses: " << followed << '\n'

@@ -177,7 +177,7 @@ void constructor_argument() {
   struct Conditions {
     Size batch, source;
   };
-  Table sizes = table_of({"attention"}, {"parameters", "cache bytes a token", "cache, batch 32, source 512"});
+  Table sizes = table_of({"attention"}, {"parameters", "cache bytes a position", "cache, batch 32, source 512"});
   std::vector<std::string> headers;
   const std::vector<Conditions> all = {{1, 32}, {32, 32}, {32, 512}};
   for (const auto& [batch, source] : all) headers.push_back(text(batch, " x ", source, ": limit"));
@@ -186,7 +186,7 @@ void constructor_argument() {
   constexpr Size targets = 32;
   for (const AttentionMode& mode : {multi_head(8), grouped_query(8, 2), multi_query(8)}) {
     const Transformer model = build(mode);
-    sizes.add_row({name(mode), with_thousands(count_parameters(model)), with_thousands(cache_bytes_per_token(model)),
+    sizes.add_row({name(mode), with_thousands(count_parameters(model)), with_thousands(cache_bytes(model, 1, 1, 0)),
                    with_decimals(number(cache_bytes(model, 32, targets, 512)) / 1e6, 1) + " MB"});
     std::vector<std::string> row = {name(mode)};
     for (const auto& [batch, source] : all)

@@ -148,7 +148,7 @@ double kept_by_mean(const Tensor& columns, Size from, Size to) {
 // [show turn]
 void turn_head(const Attention& attention, Size head, const Tensor& rotation) {
   const Size D = attention.head_size();
-  // [step 3] Replace this head's columns of W_Q and W_K, and its numbers of both biases, by themselves times `rotation`.
+  // [step 3] Replace this head's columns of W_Q and W_K, and its part of both biases, by themselves times `rotation`.
   // A slice is a view: copy_from() into a slice of the weight writes into the weight.
   // [hint] weight.slice(1, head * D, head * D + D) is [C, D]; matmul with [D, D] gives [C, D] again.
   // [hint] A bias is [H D]: its slice needs a row dimension, reshape({1, D}), before matmul and none after it.

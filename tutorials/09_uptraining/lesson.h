@@ -37,7 +37,7 @@ AttentionSites decoder_sites(const AttentionSites& before, Size kv_heads);
 AttentionSites all_sites(const AttentionSites& before, Size kv_heads);
 
 // A new model with these attentions: those with fewer key/value heads than before are converted, every other parameter
-// is copied. The old model stays as it is. `seed` draws the new model's first weights, which only Pooling::random keeps.
+// is copied. The old model stays as it is. `seed` draws the new model's first weights; only Pooling::random keeps any.
 Transformer convert_model(const Transformer& model, const AttentionSites& sites, Pooling pooling, std::uint64_t seed);
 
 // ---- Step 3: what the mean keeps ------------------------------------------------------------------------------------
@@ -49,8 +49,8 @@ Transformer convert_model(const Transformer& model, const AttentionSites& sites,
 double kept_by_mean(const Tensor& columns, Size from, Size to);
 
 // Turns the coordinates of one head in place: its columns of W_Q and of W_K, and its parts of their biases, are each
-// multiplied by `rotation` from the right. No score changes. The attention is multi-head.     rotation: [D, D],
-// orthogonal
+// multiplied by `rotation` from the right. No score changes. The attention is multi-head.
+//                                                                                        rotation: [D, D], orthogonal
 void turn_head(const Attention& attention, Size head, const Tensor& rotation);
 
 // An orthogonal matrix: its rows have length 1 and stand at right angles.                                       [D, D]

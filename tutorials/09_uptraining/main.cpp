@@ -249,12 +249,12 @@ void step_4() {
 // ---- Step 5 ---------------------------------------------------------------------------------------------------------
 
 // The translator as it would be had its training been stopped before the learning rate fell to 0, as that of many
-// published models is: some updates with a rate that rises to where the translator's fall began.
+// published models is: some updates with a rate that rises to two thirds of the highest of its training.
 void unfinish(const Material& given) {
   constexpr Size updates = 150;
   Recipe recipe = given.recipe;
   recipe.steps = updates;
-  recipe.schedule = {.peak = given.recipe.schedule.learning_rate(given.recipe.schedule.decay_after), .warmup = updates};
+  recipe.schedule = {.peak = 2 * given.recipe.schedule.peak / 3, .warmup = updates};
   Trainer trainer(given.model, given.train, recipe);
   for (Size step = 0; step < updates; ++step) trainer.update();
   trainer.report();

@@ -91,6 +91,17 @@ void check_threads(const Traffic& traffic, Size expected, const std::string& wha
   if (traffic.traced) check_equal(traffic.threads, expected, what);
 }
 
+// That n threads with work fill their warps, but for the last: in blocks of a few threads each warp has a few lanes.
+void check_lanes(const Traffic& traffic, Size n, const std::string& what) {
+  if (!traffic.traced) return;
+  const double expected = static_cast<double>(n) / static_cast<double>((n + warp_lanes - 1) / warp_lanes);
+  double most = 0;  // of all accesses: where threads part ways, some have fewer
+  for (const simulator::Site& site : traffic.sites)
+    most = std::max(most, static_cast<double>(site.lanes) / static_cast<double>(site.requests));
+  if (most < 0.99 * expected)
+    fail(what, ": expected ", expected, ", got ", most, " (are blocks and threads of a block exchanged?)");
+}
+
 // One thread a row reads x three times and writes y, and each access moves a sector of its own.
 double bytes_of_naive_softmax(Size rows, Size n) { return 4.0 * 32 * static_cast<double>(rows * n); }
 
@@ -116,6 +127,7 @@ TEST_CASE("10.1 just enough blocks") {
     const Traffic traffic = trace([&] { scaled_relu(device, n, 1, 0, x.data(), y.data()); });
     check_close(y.to_vector()[0], std::max(0.0f, x.to_vector()[0]), "y[0]");
     check_threads(traffic, blocks * block_threads, text("threads for ", n, " elements"));
+    check_lanes(traffic, n, text("lanes of a warp with work, for ", n, " elements"));
   }
 }
 
@@ -161,6 +173,7 @@ TEST_CASE("10.3 large numbers do not overflow, and masked ones become 0") { chec
 TEST_CASE("10.3 a thread has a row") {
   const Traffic traffic = traffic_of(softmax_by_threads, 130, 64);
   check_threads(traffic, 256, "threads for 130 rows");
+  check_lanes(traffic, 130, "lanes of a warp with work, for 130 rows");
 }
 
 // ---- Step 4

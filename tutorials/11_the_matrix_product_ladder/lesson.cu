@@ -39,12 +39,14 @@ __device__ inline float element_or_zero(const float* matrix, Size rows, Size col
 }
 // [end show]
 
+// [show launch]
 // A grid of blocks, each with a thread for every element of a 32 x 32 tile of C.
 template <class Kernel>
 void launch_sides(Cuda device, Kernel kernel, const Sizes& sizes, const float* a, const float* b, float* c) {
   launch(kernel, dim3(groups_of(sizes.n, side), groups_of(sizes.m, side)), dim3(side, side), 0, device.stream, sizes, a,
          b, c);
 }
+// [end show]
 
 void matmul_down(Cuda device, const Sizes& sizes, const float* a, const float* b, float* c) {
   launch_sides(device, down_kernel, sizes, a, b, c);
@@ -253,6 +255,7 @@ __global__ void __launch_bounds__(tile_threads)
     // [step 5] For each 8 of k, give every lane its part of A and B, and call mma_tf32 for the four pieces.
     // With r = row_of_lane and c = column_of_lane a lane has a[0]: row r, k c;  a[1]: row r + 8, k c;  a[2]: row r,
     // k c + 4;  a[3]: row r + 8, k c + 4;  and b[0]: k c, column r;  b[1]: k c + 4, column r (kernels/cuda_mma.cuh).
+    // Any other two of the eight k will do as well, if all eight are taken and A and B agree: the text says why.
     // [hint] Row r of the warp's part of A for k is a_tile[k][warp_row + r]; wrap it in kernels::to_tf32(...).
     // [hint] Piece p of B begins at column warp_column + 8 p. a is the same for all four pieces: load it once.
     // [hint] kernels::mma_tf32(sums[piece], a, b), with std::uint32_t a[4], b[2]; all 32 lanes call it.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 
 #include "lesson.h"
 #include "tutorials/support/check.h"
@@ -88,6 +89,15 @@ Size loads_from_shared(const Traffic& traffic) {
     if (site.space == simulator::Space::shared && site.kind == simulator::AccessKind::load)
       requests += static_cast<Size>(site.requests);
   return requests;
+}
+
+// Whether there are the tensor cores of step 5. Older GPUs are refused; then this says so, and checks that they are.
+bool has_tensor_cores() {
+  if (kernels::compute_capability() >= 80) return true;
+  std::cout << "not tested: step 5 needs a GPU of compute capability 8.0 or later, or the simulated device\n";
+  DeviceArray<> a("A", std::vector<float>{1}), b("B", std::vector<float>{1}), c("C", 1);
+  check_fails([&] { matmul_tensor_cores(device, {1, 1, 1}, a.data(), b.data(), c.data()); }, "8.0", "an older GPU");
+  return false;
 }
 
 }  // namespace
@@ -224,12 +234,14 @@ TEST_CASE("11.4 a thread loads eight numbers for sixteen multiply-adds") {
 // ---- Step 5
 
 TEST_CASE("11.5 every fragment has its place: whole numbers, no rounding") {
+  if (!has_tensor_cores()) return;
   for (const Sizes& sizes : {Sizes{64, 64, 16}, Sizes{64, 64, 80}})
     check_product(matmul_tensor_cores, sizes, whole(sizes.m * sizes.k, 3), whole(sizes.k * sizes.n, 4), Layout::plain,
                   0);
 }
 
 TEST_CASE("11.5 the product is right at odd sizes, in every order of the threads") {
+  if (!has_tensor_cores()) return;
   in_every_order([] {
     for (const Sizes& sizes : {Sizes{33, 65, 97}, Sizes{1, 1, 1}, Sizes{130, 70, 17}})
       check_product(matmul_tensor_cores, sizes, normal(sizes.m * sizes.k, 1), normal(sizes.k * sizes.n, 2),
@@ -238,6 +250,7 @@ TEST_CASE("11.5 the product is right at odd sizes, in every order of the threads
 }
 
 TEST_CASE("11.5 factors are rounded to ten bits of fraction") {
+  if (!has_tensor_cores()) return;
   const Sizes sizes{1, 1, 1};
   check_product(matmul_tensor_cores, sizes, {1.5f}, {2.0f}, Layout::plain, 0);
   DeviceArray<> a("A", std::vector<float>{1 + 1.0f / 4096}), b("B", std::vector<float>{1}), c("C", 1);
@@ -246,6 +259,7 @@ TEST_CASE("11.5 factors are rounded to ten bits of fraction") {
 }
 
 TEST_CASE("11.5 a warp loads each fragment once") {
+  if (!has_tensor_cores()) return;
   const Sizes sizes{64, 128, 64};
   const Traffic traffic = traffic_of(matmul_tensor_cores, sizes);
   const Size most = sizes.m * sizes.n * sizes.k / (16 * 32 * 8) * (4 + 4 * 2);

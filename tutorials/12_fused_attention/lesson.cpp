@@ -119,8 +119,9 @@ Size forward_bytes(const Sizes& sizes) {
 Size backward_bytes(const Sizes& sizes) {
   // [step 6] Count the bytes of both backward kernels.
   // [hint] For dQ list what a head reads and writes: four arrays of T rows, two numbers for each query, keys and
-  // values. [hint] For dK and dV: a block of 64 keys begins at first_target of its first key and reads, for every head
-  // of the group and every target from there on, a query, a dO and two numbers. Keys, values, dK, dV pass once.
+  // values.
+  // [hint] For dK and dV: a block of 64 keys begins at first_target of its first key and reads, for every head of the
+  // group and every target from there on, a query, a dO and two numbers. Keys, values, dK, dV pass once.
   const Size T = sizes.targets, S = sizes.sources, D = sizes.head_size;
   const Size for_d_query = sizes.heads * (4 * T * D + 2 * T + 2 * keys_read(sizes) * D);
   Size targets_read = 0;  // by the blocks of one query head

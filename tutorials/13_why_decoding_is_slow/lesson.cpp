@@ -25,7 +25,7 @@ Cost weights_cost(const DecodingSizes& sizes) {
   // A projection from `in` to `out` numbers has a weight [in, out] and a bias [out].
   const auto projection = [](Size in, Size out) { return in * out + out; };
   Size numbers = 0;
-  // [step 1] Add up the weights and biases that one decoding step multiplies with, then make bytes and operations of them.
+  // [step 1] Add up the weights and biases that one decoding step multiplies with; return their bytes and operations.
   // A decoder layer has self-attention, cross-attention and two feed-forward projections; at the end come V logits,
   // products with the embedding table [V, C], without a bias.
   // [hint] Self-attention has four projections. Which of the four has cross-attention already done, once per sentence?
@@ -147,7 +147,7 @@ void decode_per_group(const Cache& cache, Size heads, const float* query, float*
   const Size D = cache.head_size, S = cache.positions, group = heads / cache.kv_heads;
   const float scale = 1 / std::sqrt(static_cast<float>(D));
   // [step 3] Compute what decode_per_head computes, but fetch each key and each value only once for its whole group.
-  // A piece of work is one key/value head of one sentence: `#pragma omp parallel for collapse(2)` in front of two loops,
+  // A piece of work is one key/value head of one sentence: `#pragma omp parallel for collapse(2)` before two loops,
   // over b and over g, shares all these pieces between the cores.
   // [hint] In each piece exchange two loops: positions outside, the group's query heads inside. All scores need room.
   // [hint] Keep the pointer of cache.key(b, g, s) in a variable, and let each query head use it while it is near.
@@ -215,7 +215,7 @@ Cost beam_caches_cost(const DecodingSizes& sizes, Size beam, Size window) {
   const double cached = 2 * bytes_per_number * number(sizes.kv_heads * sizes.head_size);  // bytes of a position
   const double flops = 2 * 2 * number(sizes.heads * sizes.head_size);                     // of a query and a position
   // [step 5] Count the caches of beam search: self-attention by texts, the source's by sentences, and what is moved.
-  // [hint] The source's keys are read once per sentence but used by every text: bytes by sentences, operations by texts.
+  // [hint] The source's keys are read once per sentence, used by every text: bytes by sentences, operations by texts.
   // [hint] Moving reads and writes: twice the bytes of self-attention, times (beam - 1) / beam, and no operation.
   const double sentences = number(sizes.layers * sizes.batch), texts = number(beam) * sentences;
   const double self_bytes = texts * seen * cached, cross_bytes = sentences * number(sizes.source) * cached;
