@@ -103,6 +103,11 @@ TEST_CASE("from an empty folder to a finished lesson") {
   CHECK(contains(outcome.out, "All steps are done."));
   CHECK(contains(inside("list").out, "5 of 5 steps done"));
 
+  // Pictures that a step draws lie beside the lessons and are not taken for one.
+  CHECK(inside("run 1.2").code == 0);
+  CHECK(fs::exists(folder / "mine/01_views.png"));
+  CHECK(inside("check 1.1").code == 0);
+
   // Watching: one check at once, and another after a change.
   const std::string watch =
       text("cd '", (folder / "mine").string(), "' && (sleep 4; touch 01_tensors/lesson.cpp) & cd '",

@@ -82,8 +82,11 @@ void check_text(const Text& what, const fs::path& folder) {
 void update_text(const Text& what, const fs::path& folder) {
   const std::string source = read_file(what.folder / "text.md");
   const std::vector<std::string> commands = commands_of(source);
-  if (!commands.empty())
-    write_file(what.folder / "expected.txt", to_text(run_commands(commands, folder, this_program())));
+  const std::string outputs = to_text(run_commands(commands, folder, this_program()));
+  for (const fs::path& here : {course_source(), folder})
+    if (const std::size_t at = outputs.find(here.string()); at != std::string::npos)
+      fail("an output names a folder of this machine: ", outputs.substr(outputs.rfind('\n', at) + 1, 200));
+  if (!commands.empty()) write_file(what.folder / "expected.txt", outputs);
   for (const std::string& picture : pictures_of(source))
     if (fs::exists(folder / picture)) write_file(what.folder / picture, read_file(folder / picture));
   write_file(what.folder / "README.md", lesson_text(what.folder, what.lesson, Reader::everybody));

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <sstream>
 #include <thread>
 
 #include "core/error.h"
@@ -80,6 +81,18 @@ Built build_lesson(const fs::path& folder, const Lesson& lesson, LessonProgram w
   const std::string target = target_of(lesson, which);
   const bool built = run(with_limits(build_line(build, target), limits), log);
   return built ? Built{build / target, ""} : Built{{}, read_file(log)};
+}
+
+std::string first_complaint(const std::string& log) {
+  std::istringstream in(log);
+  std::string found;
+  int lines = 0;
+  for (std::string line; std::getline(in, line) && lines < 6;) {
+    if (lines == 0 && line.find("error") == std::string::npos && line.find("Error") == std::string::npos) continue;
+    found += "    " + line + '\n';
+    ++lines;
+  }
+  return found.empty() ? log : found;
 }
 
 Built build_solutions(const Lesson& lesson, LessonProgram which) {

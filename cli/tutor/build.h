@@ -29,4 +29,7 @@ Built build_lesson(const std::filesystem::path& folder, const Lesson& lesson, Le
 // The same with this checkout's solutions, in this program's own build folder.
 Built build_solutions(const Lesson& lesson, LessonProgram which);
 
+// The first complaint in what a compiler said, with the lines that show where; all of it where there is none.
+std::string first_complaint(const std::string& log);
+
 }  // namespace headshare::cli

@@ -24,19 +24,6 @@ namespace {
 // Generous: a student's first version may be slow. Grading has its own.
 constexpr Limits check_limits = {.seconds = 120};
 
-// The first complaint of a compiler, with the lines that show where.
-std::string first_error(const std::string& log) {
-  std::istringstream in(log);
-  std::string found;
-  int lines = 0;
-  for (std::string line; std::getline(in, line) && lines < 6;) {
-    if (lines == 0 && line.find("error") == std::string::npos) continue;
-    found += "    " + line + '\n';
-    ++lines;
-  }
-  return found.empty() ? log : found;
-}
-
 // Where the course is worked on: a student's folder, or this checkout with all solutions.
 struct Workplace {
   std::optional<fs::path> student;
@@ -45,7 +32,7 @@ struct Workplace {
   fs::path program(const Lesson& lesson, LessonProgram which) const {
     const Built built = student ? build_lesson(*student, lesson, which) : build_solutions(lesson, which);
     if (!built.problem.empty()) {
-      std::cout << "Lesson " << lesson.number << " does not compile:\n" << first_error(built.problem);
+      std::cout << "Lesson " << lesson.number << " does not compile:\n" << first_complaint(built.problem);
       fail("tutor: lesson ", lesson.number, " does not compile");
     }
     return built.program;
@@ -80,10 +67,11 @@ bool check_step(const Workplace& place, const Lesson& lesson, const Step& step, 
     std::cout << passed << " of " << all << " tests pass\n";
   else
     std::cout << "not finished\n";
-  for (const AwardVerdict& award : run.awards)
-    std::cout << "  " << award.what << ": ~" << std::setprecision(3) << award.gain
-              << " times better than the naive version, "
-              << "all points at " << award.full_gain << '\n';
+  if (done)
+    for (const AwardVerdict& award : run.awards)
+      std::cout << "  " << award.what << ": ~" << std::setprecision(3) << award.gain
+                << " times better than the naive version, "
+                << "all points at " << award.full_gain << '\n';
   if (!done) print_failure(place, lesson, step, run);
   std::cout.flush();
   if (place.student) {

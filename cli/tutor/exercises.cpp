@@ -102,7 +102,7 @@ void tutor_run(const Words& words) {
   const Built built = student ? build_lesson(*student, *place.lesson, LessonProgram::steps)
                               : build_solutions(*place.lesson, LessonProgram::steps);
   if (!built.problem.empty()) {
-    std::cerr << built.problem;
+    std::cerr << first_complaint(built.problem);
     fail("tutor: lesson ", place.lesson->number, " does not compile");
   }
   ::unsetenv("HEADSHARE_SOLVED");
@@ -119,15 +119,22 @@ void tutor_hint(const Words& words) {
   const fs::path folder = student_folder("hint");
   const std::vector<Lesson> lessons = read_lessons(course_source());
   const Step& step = chosen_step(lessons, (*arguments)["STEP"].as<std::string>());
-  std::vector<std::string> hints;
+  struct Hint {
+    std::string task, words;
+  };
+  std::vector<Hint> hints;
   for (const fs::path& file : gap_files(course_source() / lesson_of(lessons, step).folder))
     for (const Gap& gap : find_gaps(read_file(file), file.string()))
-      if (gap.step == step.number) hints.insert(hints.end(), gap.hints.begin(), gap.hints.end());
+      if (gap.step == step.number)
+        for (const std::string& hint : gap.hints) hints.push_back({gap.task, hint});
   Progress progress = Progress::load(folder);
   int& shown = progress.at(step).hints;
   const int all = static_cast<int>(hints.size());
   if (shown < all) ++shown;
-  for (int i = 0; i < shown; ++i) std::cout << i + 1 << ". " << hints[i] << '\n';
+  for (int i = 0; i < shown; ++i) {
+    if (i == 0 || hints[i].task != hints[i - 1].task) std::cout << hints[i].task << '\n';
+    std::cout << "  " << i + 1 << ". " << hints[i].words << '\n';
+  }
   std::cout << (shown < all ? text(all - shown, all - shown == 1 ? " more hint" : " more hints")
                             : text("No more hints; the solution: headshare tutor reveal ", name_of(step)))
             << '\n';

@@ -41,7 +41,8 @@ std::string block(std::string_view language, const std::string& contents) {
 std::string quote(const fs::path& folder, int lesson, const Directive& directive) {
   std::istringstream words(directive.words);
   std::string file, name;
-  if (!(words >> file >> std::ws) || !std::getline(words, name)) fail("<!-- ", directive.kind, ' ', directive.words, " --> needs a file and a region");
+  if (!(words >> file >> std::ws) || !std::getline(words, name))
+    fail("<!-- ", directive.kind, ' ', directive.words, " --> needs a file and a region");
   const Form form = directive.kind == "gap" ? Form::student : Form::quoted;
   return block("cpp", in_form(shown_region(read_file(folder / file), name, file), lesson, form, file));
 }

@@ -18,13 +18,13 @@ void require_new(const fs::path& folder) {
 
 void copy_whole(const fs::path& from, const fs::path& to) { write_file(to, read_file(from)); }
 
-// What both trees share: everything but the gaps, the texts and the hidden tests.
+// What both trees share: everything but the gaps, the texts and the hidden tests. Without the marks of the regions that
+// texts quote.
 void copy_lesson(const fs::path& from, const fs::path& to) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(from)) {
-    const fs::path name = entry.path().filename();
-    if (name == "lesson.h" || name == "main.cpp" || name == "test.cpp" || name.extension() == ".png")
-      copy_whole(entry.path(), to / name);
-  }
+  for (const char* name : {"lesson.h", "main.cpp", "test.cpp"})
+    write_file(to / name, in_form(read_file(from / name), 0, Form::student, name));
+  for (const fs::directory_entry& entry : fs::directory_iterator(from))
+    if (entry.path().extension() == ".png") copy_whole(entry.path(), to / entry.path().filename());
 }
 
 void copy_frame(const fs::path& folder) {

@@ -33,8 +33,7 @@ Numbers split_numbers(Size count);
 // --- Step 1: from digits to scores ---
 
 // The digits of each number as 30 zeros and ones. The first ten say which digit the hundreds are, the next ten the
-// tens,
-// the last ten the ones: 342 has ones at 3, 10 + 4 and 20 + 2.                                         result: [B, 30]
+// tens, the last ten the ones: 342 has ones at 3, 10 + 4 and 20 + 2.                                   result: [B, 30]
 Tensor one_hot(const std::vector<int>& numbers);
 
 // y[b, o] = bias[o] + sum_i x[b, i] weight[i, o]            x: [B, in]   weight: [in, out]   bias: [out]   y: [B, out]

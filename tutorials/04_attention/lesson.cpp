@@ -98,6 +98,7 @@ void mix_into(const Matrix& weights, const Matrix& value, const Matrix& output) 
 Tensor scaled_scores(const Matrix& query, const Matrix& key) {
   const Tensor result = dot_products(query, key);
   // [step 3] Divide every score by the number that keeps their variance at 1, whatever D is.
+  // A Matrix of `result` reaches its numbers, as in step 1.
   // [hint] If the numbers of q and k have variance 1, a sum of D products has variance D. And its deviation?
   // [hint] Divide by the square root of query.columns.
   const Matrix scores = result;

@@ -331,8 +331,8 @@ void caches_that_follow() {
   const std::vector<std::string> sentences = hard_sentences(30);
   Size followed = 0, stayed = 0;
   double plain_seconds = 0, cached_seconds = 0;
-  std::string example;  // the first sentence where it matters, or the last of all
-  bool matters = false;
+  double most = -1e9;
+  std::string example;  // where staying costs most
   for (const std::string& sentence : sentences) {
     const EncodedSources encoded = encode(translator, {sentence});
     const BeamOptions options{.beam = 4, .alpha = 0.6, .limit = limit};
@@ -348,11 +348,13 @@ void caches_that_follow() {
         with_cache(model, bad), [&](const std::vector<Size>& rows) { stay(bad, rows); }, options);
     followed += right.tokens == plain.tokens ? 1 : 0;
     stayed += wrong.tokens == plain.tokens ? 1 : 0;
-    if (matters) continue;
-    matters = wrong.tokens != plain.tokens;
-    example =
-        text("~ English            ", sentence, "\n~ caches that follow ", translator.tokenizer.decode(right.tokens),
-             "\n~ caches that stay   ", translator.tokenizer.decode(wrong.tokens), '\n');
+    const double log_p = log_probability(without_cache(model, encoded), wrong.tokens);
+    if (right.log_probability - log_p <= most) continue;
+    most = right.log_probability - log_p;
+    example = text("~ English             ", sentence,  //
+                   "\n~ caches that follow  ", translator.tokenizer.decode(right.tokens), "  (log p ",
+                   with_decimals(right.log_probability, 2), ")\n~ caches that stay    ",
+                   translator.tokenizer.decode(wrong.tokens), "  (log p ", with_decimals(log_p, 2), ")\n");
   }
   std::cout << sentences.size() << " sentences, beam 4. The same translation as without a cache:\n"
             << "  caches that follow their hypotheses: " << followed << '\n'
