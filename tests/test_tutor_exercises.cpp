@@ -57,6 +57,7 @@ TEST_CASE("from an empty folder to a finished lesson") {
   CHECK(contains(outcome.out, "not implemented: lesson 1, step 1: "));
   CHECK(contains(outcome.out, "headshare tutor hint 1.1"));
   CHECK(!contains(outcome.out, "1.2 "));  // stops at the first
+  CHECK(contains(inside("check 1.3").out, "headshare tutor hint 1.1"));  // what it needs is missing
   outcome = inside("run 1.1");
   CHECK(outcome.code == 1);
   CHECK(contains(outcome.error, "not implemented: lesson 1, step 1: "));

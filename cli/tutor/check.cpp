@@ -46,10 +46,16 @@ void print_failure(const Workplace& place, const Lesson& lesson, const Step& ste
   if (!run.complete) std::cout << "  the program " << run.ending << '\n';
   if (!run.output.empty()) std::cout << "  It printed:\n" << run.output << (run.output.back() == '\n' ? "" : "\n");
   if (!place.student) return;
+  // An earlier step may be what is missing.
+  Step missing = step;
+  for (const Step& other : lesson.steps)
+    if (failed != run.verdicts.end() &&
+        failed->message.find(text("not implemented: lesson ", lesson.number, ", step ", other.number, ":")) == 0)
+      missing = other;
   for (const fs::path& file : gap_files(*place.student / lesson.folder))
-    if (read_file(file).find(text("// [step ", step.number, "] ")) != std::string::npos)
-      std::cout << "  Look for [step " << step.number << "] in " << fs::relative(file).string()
-                << "; for a hint: headshare tutor hint " << name_of(step) << '\n';
+    if (read_file(file).find(text("// [step ", missing.number, "] ")) != std::string::npos)
+      std::cout << "  Look for [step " << missing.number << "] in " << fs::relative(file).string()
+                << "; for a hint: headshare tutor hint " << name_of(missing) << '\n';
 }
 
 // Whether every test of the step passes; prints a line, and what went wrong.
