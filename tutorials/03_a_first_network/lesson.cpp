@@ -32,18 +32,17 @@ void check_targets(const Tensor& logits, const std::vector<int>& targets) {
 // [show one_hot]
 Tensor one_hot(const std::vector<int>& numbers) {
   const Tensor x = zeros({number_of(numbers), 30});  // [B, 30]
-  float* values = x.data<float>();
-  // [step 1] Write the three ones of each number into its row of 30.
-  // values[b * 30 + i] is element i of row b. Hundreds at 0 to 9, tens at 10 to 19, ones at 20 to 29.
-  // [hint] 342 / 100 is 3, 342 / 10 % 10 is 4, 342 % 10 is 2.
-  // [hint] values[b * 30 + 10 + numbers[b] / 10 % 10] = 1 is the middle one.
   for (Size b = 0; b < number_of(numbers); ++b) {
     const int number = numbers[b];
-    values[b * 30 + number / 100] = 1;
-    values[b * 30 + 10 + number / 10 % 10] = 1;
-    values[b * 30 + 20 + number % 10] = 1;
+    // [step 1] Write the three ones of this number into row b.
+    // Hundreds at 0 to 9, tens at 10 to 19, ones at 20 to 29; x.set({b, i}, 1) writes element i of row b.
+    // [hint] 342 / 100 is 3, 342 / 10 % 10 is 4, 342 % 10 is 2.
+    // [hint] x.set({b, 10 + number / 10 % 10}, 1) is the middle one.
+    x.set({b, number / 100}, 1);
+    x.set({b, 10 + number / 10 % 10}, 1);
+    x.set({b, 20 + number % 10}, 1);
+    // [end]
   }
-  // [end]
   return x;
 }
 // [end show]

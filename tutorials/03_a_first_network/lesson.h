@@ -53,6 +53,7 @@ Variable softmax_cross_entropy(const Variable& logits, const std::vector<int>& t
 
 // --- Step 3: a step downhill ---
 
+// [show adam]
 // Adam (Kingma, Ba 2015, algorithm 1).
 struct AdamSettings {
   double learning_rate = 0.01;
@@ -70,6 +71,7 @@ struct Moments {
 //   parameter -= learning_rate m' / (sqrt(v') + epsilon)
 void adam_step(const Tensor& parameter, const Tensor& gradient, const Moments& moments, Size step,
                const AdamSettings& settings);
+// [end show]
 
 // --- Step 4: learning ---
 

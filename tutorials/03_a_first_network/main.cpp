@@ -55,7 +55,9 @@ void step_2() {
   const std::vector<float> large = {1000, 990, 0};
   float sum = 0;
   for (const float score : large) sum += std::exp(score);
-  std::cout << "scores 1000, 990, 0, target 1\n  straight from the formula: " << -std::log(std::exp(large[1]) / sum)
+  const float plain = -std::log(std::exp(large[1]) / sum);
+  std::cout << "scores 1000, 990, 0, target 1\n  straight from the formula: "
+            << (std::isnan(plain) ? "not a number" : std::to_string(plain))
             << "\n  yours: " << with_decimals(cross_entropy_loss(from_values(large, {1, 3}), {1}), 4) << "\n\n";
 
   const Network network = make_network({30, piece_slots * vocabulary}, 1);
@@ -68,16 +70,18 @@ void step_2() {
 
 // --- Step 3 ---
 
+// [show valley]
 // A valley, a hundred times as steep across as along: f = 50 a^2 + 0.5 b^2.
 double height(const Tensor& at) { return 50 * at.at({0}) * at.at({0}) + 0.5 * at.at({1}) * at.at({1}); }
 Tensor slope(const Tensor& at) { return from_values<float>({100.0f * at.data<float>()[0], at.data<float>()[1]}, {2}); }
+// [end show]
 
 void step_3() {
   const AdamSettings settings{.learning_rate = 0.1};
   constexpr float plain_rate = 0.0195f;  // from 0.02 on the plain rule climbs the steep side
   const Tensor plain = from_values<float>({1, 1}, {2}), adam = plain.clone();
   const Moments moments{zeros({2}), zeros({2})};
-  LineChart chart{.title = "Down a valley that is a hundred times as steep across as along",
+  LineChart chart{.title = "A valley, 100 times as steep across as along",
                   .x_label = "step",
                   .y_label = "height",
                   .series = {{.name = "gradient descent, rate 0.0195"}, {.name = "Adam, rate 0.1"}},
@@ -144,6 +148,10 @@ void step_4() {
   std::cout << table.plain() << "numbers said without a mistake\n  of the 300 it learned from: "
             << with_decimals(100 * accuracy(network, one_hot, numbers.seen), 1) << " %\n  of the 700 it never saw:    "
             << with_decimals(100 * accuracy(network, one_hot, numbers.unseen), 1) << " %\n";
+  for (const int number : numbers.seen) {
+    const std::string said = say(read_aloud(network, one_hot, {number})), right = say(pieces_of({number}));
+    if (said != right) std::cout << "learned from, and still wrong: " << number << " is \"" << said << "\"\n";
+  }
   std::cout << "numbers it never saw:\n";
   for (std::size_t i = 0; i < 5; ++i)
     std::cout << "  " << numbers.unseen[i] << ": " << say(read_aloud(network, one_hot, {numbers.unseen[i]})) << '\n';

@@ -110,8 +110,8 @@ const std::vector<std::string> easy = {"The old dog sleeps.", "The girl closes t
 std::vector<std::string> hard_sentences(std::size_t count) {
   std::vector<std::string> sentences;
   for (const SentencePair& pair : make_toy_language({.pairs = 2000, .seed = 1}).composition.pairs) {
-    const std::ptrdiff_t words = 1 + std::count(pair.source.begin(), pair.source.end(), ' ');
-    if (words >= 8 && words <= 10 && sentences.size() < count) sentences.push_back(pair.source);
+    const std::ptrdiff_t length = 1 + std::count(pair.source.begin(), pair.source.end(), ' ');
+    if (length >= 8 && length <= 10 && sentences.size() < count) sentences.push_back(pair.source);
   }
   return sentences;
 }
