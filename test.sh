@@ -46,7 +46,8 @@ mkdir -p build
 for preset in "${presets[@]}"; do
   options=()
   targets=(headshare_tests)
-  [ "$preset" = release ] && targets+=(headshare_benchmarks)  # compiled, so that they stay in step; run by hand
+  # Benchmarks are compiled, so that they stay in step, and run by hand.
+  [ "$preset" = release ] && targets+=(headshare_benchmarks headshare_course headshare_course_support)
   [ "$preset" = release ] && options=(-DHEADSHARE_WERROR="${HEADSHARE_WERROR:-${CI:+ON}}")
   say "Compiling build/$preset with $jobs jobs"
   cmake --preset "$preset" "${options[@]}" >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
