@@ -60,18 +60,15 @@ std::optional<cxxopts::ParseResult> CommandLine::parse(const Words& words) {
 Command family_of_commands(const std::string& name, const std::string& summary, const std::string& shows,
                            const std::vector<Command>& members, const std::string& example) {
   return {name, summary, [=](const Words& words) {
-            if (words.empty()) {
-              Table table({{name}, {shows}});
-              for (const Command& member : members) table.add_row({member.name, member.summary});
-              std::cout << table.plain() << "\nheadshare " << name
-                        << " NAME --help shows the options of one, and an example.\n";
-              return;
-            }
             for (const Command& member : members)
-              if (member.name == words[0]) return member.run(Words(words.begin() + 1, words.end()));
-            if (!words[0].starts_with('-'))
+              if (!words.empty() && member.name == words[0]) return member.run(Words(words.begin() + 1, words.end()));
+            if (!words.empty() && !words[0].starts_with('-'))
               throw UsageError(text(name, ": there is no ", name, " '", words[0], "'; see: headshare ", name));
-            CommandLine(name, summary, example).parse(words);
+            if (!words.empty() && CommandLine(name, summary, example).parse(words)) return;
+            Table table({{name}, {shows}});
+            for (const Command& member : members) table.add_row({member.name, member.summary});
+            std::cout << table.plain() << "\nheadshare " << name
+                      << " NAME --help shows the options of one, and an example.\n";
           }};
 }
 

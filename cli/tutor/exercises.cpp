@@ -188,8 +188,15 @@ void tutor_export(const Words& words) {
   const std::vector<Lesson> lessons = choose_lessons((*arguments)["lessons"].as<std::string>());
   if (arguments->count("student") + arguments->count("instructor") == 0)
     throw UsageError("tutor export: needs --student DIR or --instructor DIR");
-  if (arguments->count("student") != 0) write_student_tree((*arguments)["student"].as<std::string>(), lessons);
-  if (arguments->count("instructor") != 0) write_instructor_tree((*arguments)["instructor"].as<std::string>(), lessons);
+  const auto make = [&](const std::string& kind, auto&& write) {
+    if (arguments->count(kind) == 0) return;
+    const fs::path folder = (*arguments)[kind].as<std::string>();
+    write(folder, lessons);
+    std::cout << "Made " << folder.string() << ": the " << kind << "'s folder, " << lessons.size()
+              << (lessons.size() == 1 ? " lesson\n" : " lessons\n");
+  };
+  make("student", write_student_tree);
+  make("instructor", write_instructor_tree);
 }
 
 }  // namespace headshare::cli

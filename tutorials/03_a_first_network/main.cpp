@@ -148,10 +148,13 @@ void step_4() {
   std::cout << table.plain() << "numbers said without a mistake\n  of the 300 it learned from: "
             << with_decimals(100 * accuracy(network, one_hot, numbers.seen), 1) << " %\n  of the 700 it never saw:    "
             << with_decimals(100 * accuracy(network, one_hot, numbers.unseen), 1) << " %\n";
+  Size wrong = 0;
   for (const int number : numbers.seen) {
     const std::string said = say(read_aloud(network, one_hot, {number})), right = say(pieces_of({number}));
-    if (said != right) std::cout << "learned from, and still wrong: " << number << " is \"" << said << "\"\n";
+    if (said != right && ++wrong <= 5)
+      std::cout << "learned from, and still wrong: " << number << " is \"" << said << "\"\n";
   }
+  if (wrong > 5) std::cout << "and " << wrong - 5 << " more\n";
   std::cout << "numbers it never saw:\n";
   for (std::size_t i = 0; i < 5; ++i)
     std::cout << "  " << numbers.unseen[i] << ": " << say(read_aloud(network, one_hot, {numbers.unseen[i]})) << '\n';

@@ -143,7 +143,7 @@ struct Reference {
 
 TEST_CASE("3.4 every step uses the gradient of its own batch alone") {
   const std::vector<int> numbers = {342, 17, 5, 990, 608};
-  const TrainingOptions options{.steps = 3, .batch = 4};
+  const TrainingOptions options{.steps = 3, .batch = 4, .adam = {.learning_rate = 0.02}};
   const Reference expected(numbers, options);
   const Network network = make_network({30, piece_slots * vocabulary}, 3);
   check_close(train(network, one_hot, numbers, options), expected.losses, "the losses of three steps", 1e-4);

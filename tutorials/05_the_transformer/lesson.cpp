@@ -47,8 +47,7 @@ Tensor shift_matrix(Size d_model, double distance) {
   // [step 1] Fill in the four numbers of each pair of channels that turn its hand by distance * speed.
   // A row vector is multiplied from the left: column c of the matrix says how channel c comes from the others.
   // [hint] sin(a + b) = sin a cos b + cos a sin b. Here a is the position's angle, b = distance * speed(i, d_model).
-  // [hint] Column 2i has cos b in row 2i and sin b in row 2i + 1. Column 2i + 1: cos(a + b) = cos a cos b - sin a sin
-  // b.
+  // [hint] Column 2i: cos b in row 2i, sin b in row 2i + 1. Column 2i + 1: cos(a + b) = cos a cos b - sin a sin b.
   for (Size i = 0; i < d_model / 2; ++i) {
     const double b = distance * speed(i, d_model);
     float* pair = number + 2 * i * d_model + 2 * i;
@@ -69,8 +68,9 @@ Variable normalize(const Variable& z, const Variable& gain, const Variable& bias
   one_each[-1] = 1;  // [B, T, 1]: a number for each position, which broadcasts over its C channels
   // [step 2] Normalise each position: subtract its mean, divide by its deviation, times gain, plus bias.
   // mean(x, -1) is [B, T]; reshape(..., one_each) makes it fit. Functions of Variables: autograd/functions.h.
+  // affine(x, scale, shift) is scale x + shift with two numbers; the epsilon is layer_norm_epsilon.
   // [hint] centred = subtract(z, mean); the variance is the mean of square(centred).
-  // [hint] affine(variance, 1, layer_norm_epsilon) adds the epsilon; then sqrt, divide, multiply, add.
+  // [hint] affine(variance, 1, layer_norm_epsilon) is the variance with the epsilon; then sqrt, divide, multiply, add.
   const Variable centred = subtract(z, reshape(mean(z, -1), one_each));
   const Variable variance = reshape(mean(square(centred), -1), one_each);
   const Variable unit = divide(centred, sqrt(affine(variance, 1, layer_norm_epsilon)));
@@ -119,6 +119,7 @@ Variable decoder_layer(const DecoderLayer& layer, const Variable& x, const Varia
                        const Tensor& source_lengths) {
   // [step 4] Causal self-attention, cross-attention to the memory, feed-forward, each in its frame.
   // Two masks are needed, Mask{lengths, order}: which of the two attentions must hide the future, which the padding?
+  // The orders are any_order and causal; with {} for lengths no padding is hidden.
   // [hint] Mask{{}, causal} for self-attention: what is padding in the target comes last, so nobody before it sees it.
   // [hint] Mask{source_lengths, any_order} for layer.cross: the target asks, the memory answers.
   // [hint] Three frames, one after the other: layer.self_norm, layer.cross_norm, layer.feed_forward_norm.
@@ -145,6 +146,7 @@ Variable embed(const Transformer& model, const Tensor& tokens) {
   const Variable table = table_of(model);  // [V, C]
   // [step 5] Look up each token's row, scale it by the square root of C, and add the positions.
   // embedding(tokens, table, scale) looks up rows and scales them.                                         [B, T, C]
+  // add() takes Variables only; Variable(tensor) is a constant one.
   // [hint] A tensor becomes a constant Variable: Variable(positions(T, C)). [B, T, C] + [T, C] broadcasts.
   return add(embedding(tokens, table, std::sqrt(static_cast<double>(C))), Variable(positions(T, C)));
   // [end]

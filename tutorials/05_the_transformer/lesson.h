@@ -15,9 +15,8 @@ namespace headshare::lesson {
 // ends with a sine.                                                                             result: [length, C]
 Tensor positions(Size length, Size d_model);
 
-// The matrix that moves every position on by `distance`, forwards or backwards: positions(p) M = positions(p +
-// distance)
-// for all p. Fails for an odd d_model.                                                               result: [C, C]
+// The matrix M that moves every position on by `distance`, forwards or backwards: positions(p) M =
+// positions(p + distance) for all p. Fails for an odd d_model.                                       result: [C, C]
 Tensor shift_matrix(Size d_model, double distance);
 
 // --- Step 2 ---
@@ -75,8 +74,7 @@ PartCounts count_parts(const TransformerConfig& config);  // multi-head attentio
 using Run = std::function<Tensor(const Tensor& tokens)>;
 
 // Who depends on whom: the largest change of any number in output row m when token n alone is replaced by `other`,
-// which
-// must not be among the tokens. `tokens` stay as they are.                                           result: [M, N]
+// which must not be among the tokens. `tokens` stay as they are.                                     result: [M, N]
 Tensor influence(const Run& run, const Tensor& tokens, std::int32_t other);
 
 }  // namespace headshare::lesson

@@ -51,7 +51,7 @@ void where_a_word_stands() {
   constexpr Size C = 32, picture = 32;
   const Tensor all = positions(48, C);
   const Tensor likeness = matmul(all, all.transpose(0, 1));  // [48, 48]
-  Table table = table_of_numbers("distance", {"p . p + distance, p = 3", "p = 10", "p = 30"});
+  Table table = table_of_numbers("distance from p", {"p = 3", "p = 10", "p = 30"});
   for (const Size distance : {0, 1, 2, 4, 8, 16}) {
     std::vector<std::string> cells = {std::to_string(distance)};
     for (const Size p : {3, 10, 30}) cells.push_back(shown(likeness.at({p, p + distance})));

@@ -159,7 +159,7 @@ TEST_CASE("5.4 a later position changes no earlier one") {
 
 TEST_CASE("5.4 every position sees the whole memory, but not its padding") {
   const Transformer model = shaken(1, 24);
-  const Tensor x = random_tensor({1, 2, 12}, 25), memory = random_tensor({1, 4, 12}, 26);
+  const Tensor x = random_tensor({1, 4, 12}, 25), memory = random_tensor({1, 4, 12}, 26);
   const auto run = [&](Size changed) {
     const Tensor other = memory.clone();
     if (changed >= 0) other.slice(1, changed, changed + 1).copy_from(random_tensor({1, 1, 12}, 27));

@@ -104,6 +104,9 @@ TEST_CASE("6.2 sentences come in the wished order, fill the box to the last plac
   check_equal(static_cast<long long>(cut_into_batches({9, 9}, {0, 1}, 4).size()), 2, "batches of two sentences of 9");
   check_equal(static_cast<long long>(cut_into_batches({5, 1, 1, 1}, {0, 1, 2, 3}, 5).size()), 2,
               "batches of at most 5 places");
+  // The longest comes second: with a third sentence the box would be 3 * 4.
+  check_equal(static_cast<long long>(cut_into_batches({2, 4, 1, 1}, {0, 1, 2, 3}, 8).size()), 2,
+              "batches of at most 8 places");
 }
 
 TEST_CASE("6.2 the share of padding is that of all boxes together") {
@@ -213,8 +216,8 @@ TEST_CASE("6.5 down is when the curve does not come up again") {
     const std::optional<Size> got = down_to_stay(curve, level);
     return got ? static_cast<long long>(*got) : 0;  // 0: never
   };
-  check_equal(step({5, 1, 4, 2, 1}, 2), 4, "5 1 4 2 1 below 2, the step");
-  check_equal(step({1, 1}, 2), 1, "1 1 below 2, the step");
-  check_equal(step({1, 3}, 2), 0, "1 3 below 2, never (0)");
+  check_equal(step({5, 1, 4, 2, 1}, 2), 4, "5 1 4 2 1 at or below 2, the step");
+  check_equal(step({1, 1}, 2), 1, "1 1 at or below 2, the step");
+  check_equal(step({1, 3}, 2), 0, "1 3 at or below 2, never (0)");
   check_equal(step({1, std::numeric_limits<double>::quiet_NaN()}, 2), 0, "ends with no number, never (0)");
 }

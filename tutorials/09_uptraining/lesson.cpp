@@ -73,7 +73,7 @@ void convert_attention_into(const Attention& from, const Attention& to, Pooling 
   // [step 2] Fill the four projections of `to`: two are copied, two are pooled, each a weight and a bias.
   // linear.weight.value() is its tensor, and tensor.copy_from(other) overwrites one tensor with the other.
   // [hint] Query heads stay as many as they were. Which two projections have a block of columns for each query head?
-  // [hint] Neither random nor a copy must touch W_K and W_V when pooling is Pooling::random.
+  // [hint] Pooling::random: W_Q and W_O are copied as ever, W_K and W_V of `to` stay as they are, biases too.
   const auto copy = [](const Linear& source, const Linear& destination) {
     destination.weight.value().copy_from(source.weight.value());
     destination.bias.value().copy_from(source.bias.value());
@@ -95,8 +95,9 @@ void convert_attention_into(const Attention& from, const Attention& to, Pooling 
 // [show sites]
 AttentionSites decoder_sites(const AttentionSites& before, Size kv_heads) {
   // [step 2] Give decoder self-attention and cross-attention this many key/value heads, and leave the encoder alone.
-  // with_kv_heads(mode, kv_heads) of nn/attention_mode.h is the same mode but for one number.
-  // [hint] AttentionSites takes three modes: encoder self-attention, decoder self-attention, cross-attention.
+  // with_kv_heads(mode, kv_heads) of nn/attention_mode.h is the same mode but for one number; AttentionSites holds the
+  // modes encoder_self, decoder_self and cross.
+  // [hint] {encoder_self, decoder_self, cross}, in this order, is an AttentionSites. Which of them comes from `before`?
   return {before.encoder_self, with_kv_heads(before.decoder_self, kv_heads), with_kv_heads(before.cross, kv_heads)};
   // [end]
 }
@@ -216,6 +217,7 @@ void uptrain(const Transformer& model, const EncodedCorpus& corpus, const Uptrai
       // [step 4] Make one update: loss of the batch, backward, and Adam with the learning rate of this update.
       // batch_loss(model, batch, label_smoothing, dropout).loss is the loss, a sum over the batch's target tokens.
       // optimizer.step(step, learning_rate, scale) multiplies every gradient by `scale`, updates, and clears them.
+      // backward(loss) comes between the two; batch.target_tokens counts the tokens.
       // [hint] The recipe's learning rates are for the mean over tokens, but the loss is a sum. Which scale is right?
       const Variable loss = batch_loss(model, batch, uptraining.label_smoothing, dropout).loss;
       backward(loss);

@@ -23,7 +23,7 @@ std::string about(double number, int decimals = 3) { return "~" + with_decimals(
 const char* yes_or_no(bool answer) { return answer ? "yes" : "no"; }
 
 // The trained translator, what it was trained and validated on, and the rate at which training may go on: the one that
-// its schedule had reached before it began to fall to 0.
+// its schedule would have at its end without the last fall to 0.
 struct Material {
   Transformer model;
   EncodedCorpus train, valid;

@@ -3,7 +3,7 @@
 #include "core/text/toy_language.h"
 #include "nn/run.h"
 
-// The small translator, toy English to German, that lessons 6, 7, 8, 9 and 13 share: eight query heads, each with its
+// The small translator, toy English to German, that lessons 6, 7 and 9 share: eight query heads, each with its
 // own keys and values, two layers, 790,528 parameters.
 namespace headshare::lesson {
 
