@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "autograd/variable.h"
 #include "tensor/attention.h"
 #include "tensor/embedding.h"
@@ -38,7 +40,8 @@ Variable mean(const Variable& x);
 Variable mean(const Variable& x, int dimension);
 Variable max(const Variable& x, int dimension);
 
-// --- functions_model.cpp: what layers are made of ---
+// --- functions_model.cpp: what layers are made of. Where the first operand is bfloat16, parameters may be float32: they
+// are rounded for the computation, and their gradients are float32 (Micikevicius et al. 2018) ---
 Variable matmul(const Variable& a, const Variable& b);  // [..., M, N]
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
                 Activation activation = Activation::none);
@@ -48,7 +51,7 @@ Variable log_softmax(const Variable& x);
 Variable layer_norm(const Variable& x, const Variable& residual, const Variable& gain, const Variable& bias,
                     double epsilon);
 Variable embedding(const Tensor& tokens, const Variable& table, double scale, const Variable& positions = {},
-                   Size first_position = 0);  // [B, T, C]
+                   Size first_position = 0, std::optional<ElementType> type = {});  // [B, T, C]
 Variable attention(const Variable& query, const Variable& key, const Variable& value,
                    const Mask& mask);  // [B, T, H, D]
 

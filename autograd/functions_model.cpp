@@ -17,10 +17,11 @@ Tensor as_rows(const Tensor& x) { return x.reshape({x.count() / std::max(x.exten
 
 // C = A B:  dA = dC B^T,  dB = A^T dC; an operand that served the whole batch gets the sum over it.
 Variable matmul(const Variable& a, const Variable& b) {
-  const Tensor va = a.value(), vb = b.value();
-  return record("matmul", matmul(va, vb), {a, b}, [va, vb](const Tensor& dc) -> Gradients {
-    if (vb.rank() == 2 && va.rank() > 2) {  // one matrix for all rows: one large product instead of a sum of small ones
-      return {matmul(dc, vb.transpose(0, 1)), matmul(as_rows(va).transpose(0, 1), as_rows(dc))};
+  const Tensor va = a.value(), vb = b.value().to(va.type());
+  const ElementType type = b.value().type();
+  return record("matmul", matmul(va, vb), {a, b}, [va, vb, type](const Tensor& dc) -> Gradients {
+    if (vb.rank() == 2) {  // one matrix for all rows: one large product instead of a sum of small ones
+      return {matmul(dc, vb.transpose(0, 1)), matmul(as_rows(va).transpose(0, 1), as_rows(dc), type)};
     }
     const Tensor da = matmul(dc, vb.transpose(-1, -2)), db = matmul(va.transpose(-1, -2), dc);
     return {sum_to(da, va.shape()), sum_to(db, vb.shape())};
@@ -29,16 +30,17 @@ Variable matmul(const Variable& a, const Variable& b) {
 
 // y = f(z), z = x W + b:  dz = f'(z) dy,  dx = dz W^T,  dW = x^T dz,  db = sum of the rows of dz
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias, Activation activation) {
-  const Tensor vx = x.value(), vw = weight.value();
+  const Tensor vx = x.value(), vw = weight.value().to(vx.type());
+  const ElementType type = weight.value().type();
   const LinearResult forward = linear(vx, vw, bias.value(), activation);
   const Tensor kept = activation == Activation::relu ? forward.y : forward.before_activation;
   const bool has_bias = bias.defined();
-  const auto backward = [vx, vw, kept, activation, has_bias](const Tensor& dy) -> Gradients {
+  const auto backward = [vx, vw, type, kept, activation, has_bias](const Tensor& dy) -> Gradients {
     const Tensor dz = activation == Activation::relu   ? relu_backward(kept, dy)
                       : activation == Activation::gelu ? gelu_backward(kept, dy)
                                                        : dy.contiguous();
     const Tensor rows = as_rows(dz);
-    Gradients gradients = {matmul(dz, vw.transpose(0, 1)), matmul(as_rows(vx).transpose(0, 1), rows)};
+    Gradients gradients = {matmul(dz, vw.transpose(0, 1)), matmul(as_rows(vx).transpose(0, 1), rows, type)};
     if (has_bias) gradients.push_back(sum(rows, 0));
     return gradients;
   };
@@ -77,9 +79,9 @@ Variable layer_norm(const Variable& x, const Variable& residual, const Variable&
 }
 
 Variable embedding(const Tensor& tokens, const Variable& table, double scale, const Variable& positions,
-                   Size first_position) {
+                   Size first_position, std::optional<ElementType> type) {
   const Shape table_shape = table.shape();
-  const Tensor y = embedding(tokens, table.value(), scale, positions.value(), first_position);
+  const Tensor y = embedding(tokens, table.value(), scale, positions.value(), first_position, type);
   if (!positions.requires_gradient())
     return record("embedding", y, {table}, [tokens, scale, table_shape](const Tensor& dy) -> Gradients {
       return {embedding_backward(dy, tokens, scale, table_shape)};
@@ -87,8 +89,9 @@ Variable embedding(const Tensor& tokens, const Variable& table, double scale, co
   const Shape positions_shape = positions.shape();
   return record("embedding", y, {table, positions},
                 [tokens, scale, table_shape, positions_shape, first_position](const Tensor& dy) -> Gradients {
-                  const Tensor d_positions = zeros(positions_shape, dy.options());
-                  d_positions.slice(0, first_position, first_position + dy.extent(1)).copy_from(sum(dy, 0));
+                  const Tensor over_sentences = sum(dy, 0);
+                  const Tensor d_positions = zeros(positions_shape, over_sentences.options());
+                  d_positions.slice(0, first_position, first_position + dy.extent(1)).copy_from(over_sentences);
                   return {embedding_backward(dy, tokens, scale, table_shape), d_positions};
                 });
 }

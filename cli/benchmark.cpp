@@ -42,24 +42,27 @@ std::vector<Size> kv_head_choices(const Arguments& arguments) {
   return {wanted};
 }
 
-// bfloat16 beside the float32 that it replaces.
-std::vector<ElementType> cache_types(const Arguments& arguments) {
-  const ElementType wanted = cache_type(arguments).value_or(ElementType::float32);
-  return wanted == ElementType::float32 ? std::vector{wanted} : std::vector{ElementType::float32, wanted};
+// A narrower one beside the one that it replaces: of the type that the model computes in.
+std::vector<ElementType> cache_types(const Arguments& arguments, ElementType computed) {
+  const ElementType wanted = cache_type(arguments).value_or(computed);
+  return wanted == computed ? std::vector{wanted} : std::vector{computed, wanted};
 }
 
-// What a bfloat16 cache costs a trained model on its validation text.
-void report_quality(const std::string& run) {
-  const LoadedRun loaded = load_run(run);
+// What a narrower cache, bfloat16 unless another was asked for, costs a trained model on its validation text.
+void report_quality(const Arguments& arguments) {
+  const std::string run = arguments["run"].as<std::string>();
+  LoadedRun loaded = load_run(run);
+  loaded.model.compute_in(precision(arguments));
   const DataPaths data = data_paths(loaded.metadata);
   const EncodedCorpus valid =
       encode(read_corpus(data.valid, data.languages), loaded.tokenizer, loaded.model.config().max_length);
   const Decoder decoder(loaded.model);
-  const double wide = cached_nll(decoder, valid, ElementType::float32),
-               narrow = cached_nll(decoder, valid, ElementType::bfloat16);
-  std::cout << "\nvalidation NLL of " << run << " per token: float32 cache " << with_decimals(wide, 5)
-            << ", bfloat16 cache " << with_decimals(narrow, 5) << ", change " << with_decimals(narrow - wide, 5)
-            << '\n';
+  const ElementType computed = loaded.model.activations().type;
+  const ElementType type = cache_type(arguments).value_or(ElementType::bfloat16);
+  const double wide = cached_nll(decoder, valid, computed), narrow = cached_nll(decoder, valid, type);
+  std::cout << "\nvalidation NLL of " << run << " per token: " << name(computed) << " cache " << with_decimals(wide, 5)
+            << ", " << name(type) << " cache " << with_decimals(narrow, 5) << ", change "
+            << with_decimals(narrow - wide, 5) << '\n';
 }
 
 Measurements benchmark_decoding(const Arguments& arguments) {
@@ -69,12 +72,15 @@ Measurements benchmark_decoding(const Arguments& arguments) {
     DecodingCost cost;
   };
   std::vector<Transformer> models;
-  for (const Size kv_heads : kv_head_choices(arguments)) models.emplace_back(model_config(arguments, kv_heads), 1);
+  for (const Size kv_heads : kv_head_choices(arguments)) {
+    models.emplace_back(model_config(arguments, kv_heads), 1);
+    models.back().compute_in(precision(arguments));
+  }
   const std::deque<Decoder> decoders(models.begin(), models.end());
   std::vector<Candidate> candidates;
   double working_set = 0;
   for (const Decoder& decoder : decoders)
-    for (const ElementType type : cache_types(arguments)) {
+    for (const ElementType type : cache_types(arguments, decoder.model().activations().type)) {
       const DecodingMeasurement measurement{.batch = size_of(arguments, "batch"),
                                             .source_length = size_of(arguments, "source"),
                                             .target_length = size_of(arguments, "target"),
@@ -126,7 +132,8 @@ Measurements benchmark_training(const Arguments& arguments) {
   Measurements rows;
   for (const Size kv_heads : kv_head_choices(arguments)) {
     const TransformerConfig config = model_config(arguments, kv_heads);
-    const Transformer model(config, 1);
+    Transformer model(config, 1);
+    model.compute_in(precision(arguments));
     const TrainingMeasurement measurement{size_of(arguments, "batch"), size_of(arguments, "source")};
     const TrainingSpeed speed = measure_training(model, measurement, size_of(arguments, "repetitions"));
     const double flops = training_flops(config, measurement);
@@ -156,12 +163,13 @@ void run(const Words& words, const std::string& summary) {
       "layers", "Decoder layers", size("3"))("heads", "Query heads", size("8"))(
       "kv-heads", "Only this number of key/value heads", cxxopts::value<Size>())(
       "beam", "Hypotheses of a sentence; 1 decodes greedily", size("1"))("vocabulary", "Tokens", size("8000"))(
-      "cache", "Keys and values as f32, or as bf16 beside f32", cxxopts::value<std::string>())(
-      "run", "Also say what a bf16 cache costs this trained run in validation NLL", cxxopts::value<std::string>())(
-      "repetitions", "The median of this many counts", size("5"))(
+      "cache", "Keys and values as f32, or as bf16 or (device cuda) int8 beside f32", cxxopts::value<std::string>())(
+      "run", "Also say what a narrower cache (bf16, or that of --cache) costs this trained run in validation NLL",
+      cxxopts::value<std::string>())("repetitions", "The median of this many counts", size("5"))(
       "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
                                                                    cxxopts::value<std::string>())(
       "json", "Also write one object per row to this file", cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
@@ -179,7 +187,7 @@ void run(const Words& words, const std::string& summary) {
   std::cout << ", median of " << size_of(*arguments, "repetitions") << '\n';
   const Measurements rows = what == "decode" ? benchmark_decoding(*arguments) : benchmark_training(*arguments);
   std::cout << rows.table();
-  if (arguments->count("run")) report_quality((*arguments)["run"].as<std::string>());
+  if (arguments->count("run")) report_quality(*arguments);
   if (arguments->count("json")) write_file((*arguments)["json"].as<std::string>(), rows.json());
 }
 

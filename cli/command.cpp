@@ -99,6 +99,23 @@ void use_device(const cxxopts::ParseResult& arguments) {
   static const DefaultDevice device(parse_device(word));
 }
 
+void add_precision(CommandLine& line) {
+  line.options()("precision", "What to compute in: fp32; on device cuda also tf32 or bf16",
+                 cxxopts::value<std::string>());
+}
+
+Precision precision(const cxxopts::ParseResult& arguments, Precision otherwise) {
+  Precision wanted = otherwise;
+  if (arguments.count("precision") > 0) {
+    const std::string word = arguments["precision"].as<std::string>();
+    if (word != "fp32" && word != "tf32" && word != "bf16")
+      throw UsageError("--precision must be fp32, tf32 or bf16, not " + word);
+    wanted = parse_precision(word);
+  }
+  check(wanted, default_device());
+  return wanted;
+}
+
 std::string describe_devices() {
   return text("cpu   ", describe_processor(), "\ncuda  ", kernels::describe_cuda(), '\n');
 }
@@ -108,7 +125,8 @@ std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments) {
   const std::string word = arguments["cache"].as<std::string>();
   if (word == "f32") return ElementType::float32;
   if (word == "bf16") return ElementType::bfloat16;
-  throw UsageError("--cache must be f32 or bf16, not " + word);
+  if (word == "int8") return ElementType::int8;
+  throw UsageError("--cache must be f32, bf16 or int8, not " + word);
 }
 
 }  // namespace headshare::cli

@@ -8,6 +8,7 @@
 
 #include "core/element_type.h"
 #include "core/error.h"
+#include "nn/precision.h"
 
 namespace headshare::cli {
 
@@ -73,10 +74,15 @@ void use_threads(const cxxopts::ParseResult& arguments);
 // --device cpu|cuda, where a command offers it: where models live and kernels run, until the program ends.
 void use_device(const cxxopts::ParseResult& arguments);
 
+// --precision fp32|tf32|bf16, where a command offers it: what the model computes in; `otherwise` where it was not given.
+// Fails where the device cannot.
+void add_precision(CommandLine& line);
+Precision precision(const cxxopts::ParseResult& arguments, Precision otherwise = Precision::fp32);
+
 // A line per device: what this machine and this build offer.
 std::string describe_devices();
 
-// --cache f32|bf16, where a command offers it: how decoding stores keys and values. Nothing when it was not given.
+// --cache f32|bf16|int8, where a command offers it: how decoding stores keys and values. Nothing when it was not given.
 std::optional<ElementType> cache_type(const cxxopts::ParseResult& arguments);
 
 }  // namespace headshare::cli

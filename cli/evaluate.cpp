@@ -18,11 +18,12 @@ void run(const Words& words, const std::string& summary) {
       "beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("4"))(
       "length-penalty", "alpha; larger prefers longer translations", cxxopts::value<double>()->default_value("0.6"))(
       "batch", "Sentences decoded side by side", cxxopts::value<Size>()->default_value("64"))(
-      "cache", "Keep keys and values as f32 or bf16, and say what that costs in NLL", cxxopts::value<std::string>())(
-      "lower-case", "Compare without regard to case; the signature says so")(
+      "cache", "Keep keys and values as f32, bf16 or (device cuda) int8, and say what that costs in NLL",
+      cxxopts::value<std::string>())("lower-case", "Compare without regard to case; the signature says so")(
       "out", "Write the translations to this file, a line each", cxxopts::value<std::string>())(
       "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
                                                                    cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
@@ -30,7 +31,8 @@ void run(const Words& words, const std::string& summary) {
   const std::string data = required(*arguments, "data", "evaluate");
   const std::string out = arguments->count("out") > 0 ? (*arguments)["out"].as<std::string>() : "";
   if (!out.empty() && std::filesystem::exists(out)) fail("evaluate: ", out, " is there already; choose another --out");
-  const LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
+  LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
+  loaded.model.compute_in(precision(*arguments));
   const Corpus test =
       read_corpus(data, {(*arguments)["source"].as<std::string>(), (*arguments)["target"].as<std::string>()});
   const Evaluation result = evaluate(loaded.model, loaded.tokenizer, test,

@@ -57,9 +57,8 @@ struct Profiled {
   double seconds;
 };
 
-Profiled profile_training(const TransformerConfig& config, const TrainingMeasurement& measurement, Size steps) {
-  const Transformer model(config, 1);
-  const EncodedCorpus corpus = random_corpus(measurement, config.vocabulary);
+Profiled profile_training(const Transformer& model, const TrainingMeasurement& measurement, Size steps) {
+  const EncodedCorpus corpus = random_corpus(measurement, model.config().vocabulary);
   Trainer trainer(model, corpus, one_batch_recipe(measurement));
   trainer.step();
   trainer.step();  // from here on memory is reused
@@ -68,8 +67,7 @@ Profiled profile_training(const TransformerConfig& config, const TrainingMeasure
   return {profile.records(), profile.seconds()};
 }
 
-Profiled profile_decoding(const TransformerConfig& config, const DecodingMeasurement& measurement) {
-  const Transformer model(config, 1);
+Profiled profile_decoding(const Transformer& model, const DecodingMeasurement& measurement) {
   const Decoder decoder(model);
   measure_decoding(decoder, measurement);  // warms up
   DecodingRun decoding(decoder, measurement);
@@ -93,6 +91,7 @@ void run(const Words& words, const std::string& summary) {
                                                                    cxxopts::value<std::string>())(
       "trace", "Also write every operation to this file, for chrome://tracing", cxxopts::value<std::string>())(
       "json", "Also write one object per row to this file", cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
@@ -109,13 +108,15 @@ void run(const Words& words, const std::string& summary) {
                                             .attention = grouped_query(value("heads"), value("kv-heads")),
                                             .max_length = std::max(value("source"), value("steps")) + 2,
                                             .dropout = 0});
+  Transformer model(config, 1);
+  model.compute_in(precision(*arguments));
   const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
   const Size steps = value("steps");
   const Profiled profiled =
       what == "train"
-          ? profile_training(config, {value("batch"), value("source")}, steps)
+          ? profile_training(model, {value("batch"), value("source")}, steps)
           : profile_decoding(
-                config,
+                model,
                 {.batch = value("batch"), .source_length = value("source"), .target_length = steps, .repetitions = 1});
   Measurements rows;
   const double per_step = 1.0 / static_cast<double>(steps);

@@ -113,6 +113,7 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
                        {arguments["source"].as<std::string>(), arguments["target"].as<std::string>()}};
   const Recipe recipe = recipe_of(arguments);
   model_config(arguments, first_merge_id);  // a wrong one is said before minutes are spent on the text
+  precision(arguments);
   RunOptions options = run_options({{"run.minutes", exact_text(arguments["minutes"].as<double>())},
                                     {"run.log_every", std::to_string(arguments["log-every"].as<Size>())},
                                     {"run.validate_every", std::to_string(arguments["validate-every"].as<Size>())},
@@ -123,7 +124,8 @@ void start(const cxxopts::ParseResult& arguments, const RunPaths& run) {
       arguments.count("tokenizer") > 0
           ? Tokenizer::load(arguments["tokenizer"].as<std::string>())
           : learn_byte_pairs(read_corpus(data.train, data.languages), {.merges = arguments["merges"].as<Size>()});
-  const Transformer model(model_config(arguments, tokenizer.size()), recipe.seed);
+  Transformer model(model_config(arguments, tokenizer.size()), recipe.seed);
+  model.compute_in(precision(arguments));
   const TrainingData corpora = load_data(data, tokenizer, model.config().max_length);
   Trainer trainer(model, corpora.train, recipe);
   options.metadata = run_metadata(data, corpora.train, options);
@@ -144,7 +146,8 @@ void check_not_finished(const Trainer& trainer, const RunOptions& options) {
 
 // A resumed run goes on with what it was started with: an option that would be ignored is an error.
 void check_resume_options(const cxxopts::ParseResult& arguments) {
-  const std::set<std::string> allowed = {"resume", "out", "steps", "minutes", "patience", "threads", "device"};
+  const std::set<std::string> allowed = {"resume",   "out",     "steps",  "minutes",
+                                         "patience", "threads", "device", "precision"};
   for (const auto& argument : arguments.arguments())
     if (!allowed.contains(argument.key()))
       throw UsageError(
@@ -155,7 +158,8 @@ void resume(const cxxopts::ParseResult& arguments, const RunPaths& run) {
   if (!std::filesystem::exists(run.training()))
     fail("train: there is no ", run.training().string(), " to go on from; start the run without --resume");
   check_resume_options(arguments);
-  const LoadedModel loaded = load_training_model(run.training());
+  LoadedModel loaded = load_training_model(run.training());
+  loaded.model.compute_in(precision(arguments, training_precision(loaded.metadata)));
   const Tokenizer tokenizer = load_tokenizer(run, loaded);
   Recipe recipe = headshare::recipe(loaded.metadata);
   if (arguments.count("steps") > 0) recipe.steps = arguments["steps"].as<Size>();
@@ -179,6 +183,7 @@ void resume(const cxxopts::ParseResult& arguments, const RunPaths& run) {
 void run(const Words& words, const std::string& summary) {
   CommandLine line("train", summary, example);
   add_options(line);
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);

@@ -14,14 +14,16 @@ void run(const Words& words, const std::string& summary) {
                    {"RUN"});
   line.options()("beam", "Hypotheses kept per sentence; 1 is greedy", cxxopts::value<Size>()->default_value("4"))(
       "length-penalty", "alpha; larger prefers longer translations", cxxopts::value<double>()->default_value("0.6"))(
-      "cache", "Keep keys and values as f32 or bf16", cxxopts::value<std::string>())(
+      "cache", "Keep keys and values as f32 or bf16; on device cuda also int8", cxxopts::value<std::string>())(
       "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
                                                                    cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
   use_device(*arguments);
-  const LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
+  LoadedRun loaded = load_run((*arguments)["RUN"].as<std::string>());
+  loaded.model.compute_in(precision(*arguments));
   const DecodingOptions options{.beam = (*arguments)["beam"].as<Size>(),
                                 .length_penalty = (*arguments)["length-penalty"].as<double>(),
                                 .cache_type = cache_type(*arguments)};

@@ -18,6 +18,7 @@ void run(const Words& words, const std::string& summary) {
       cxxopts::value<Size>()->default_value("0"))("out", "Folder of the new run", cxxopts::value<std::string>())(
       "threads", "Processor cores to use", cxxopts::value<Size>())("device", "Where to compute: cpu or cuda",
                                                                    cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);
@@ -28,7 +29,8 @@ void run(const Words& words, const std::string& summary) {
          "; uptraining needs the optimizer's state of the original run");
   check_new_run(destination);
 
-  const LoadedModel loaded = load_training_model(source.training());
+  LoadedModel loaded = load_training_model(source.training());
+  loaded.model.compute_in(precision(*arguments, training_precision(loaded.metadata)));
   const Tokenizer tokenizer = load_tokenizer(source, loaded);
   const TrainingState state = training_state(loaded.metadata);
   const auto known = loaded.metadata.find(original_steps_key);  // a run uptrained before keeps the first run's count

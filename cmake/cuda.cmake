@@ -35,6 +35,8 @@ if(headshare_device STREQUAL "cuda")
     endif()
     set(CMAKE_CUDA_ARCHITECTURES ${capability})
   endif()
+  # Instructions that Hopper alone has (kernels/matmul_hopper.cu) exist for "90a" only: code that no later GPU runs.
+  list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^90$" "90a")
   message(STATUS "Compute capability: ${CMAKE_CUDA_ARCHITECTURES}")
   enable_language(CUDA)
   set(CMAKE_CUDA_STANDARD 20)
@@ -74,27 +76,40 @@ endif()
 
 # ---- Does nvcc accept them too? --------------------------------------------------------------------------------------
 # headshare_nvcc_check: compiles every .cu for an old, a current and a new GPU, a warning is an error. Nothing is run.
+# Beside every object lies what the compiler says about its kernels: registers, spills, shared memory (x.cu.o.txt).
+set(headshare_nvcc_reports ${PROJECT_BINARY_DIR}/nvcc)
 if(HEADSHARE_NVCC AND headshare_device STREQUAL "simulated")
-  set(targets)
-  foreach(capability IN ITEMS 75 90 100)
-    list(APPEND targets -gencode arch=compute_${capability},code=sm_${capability})
-  endforeach()
   set(objects)
   file(GLOB lesson_kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tutorials/*/lesson.cu)
   foreach(source IN LISTS cuda_sources lesson_kernels)
+    set(targets)
+    foreach(capability IN ITEMS 75 90 100)
+      if(capability EQUAL 90 AND source MATCHES "_hopper[.]cu$")
+        set(capability 90a)  # what only Hopper has
+      endif()
+      list(APPEND targets -gencode arch=compute_${capability},code=sm_${capability})
+    endforeach()
     file(RELATIVE_PATH name ${PROJECT_SOURCE_DIR} ${source})
     string(REPLACE "/" "_" name ${name})
-    set(object ${PROJECT_BINARY_DIR}/nvcc/${name}.o)
+    set(object ${headshare_nvcc_reports}/${name}.o)
     list(APPEND objects ${object})
     add_custom_command(
-      OUTPUT ${object}
-      COMMAND ${HEADSHARE_NVCC} -std=c++20 ${headshare_nvcc_options} -Werror=all-warnings ${targets}
+      OUTPUT ${object} ${object}.txt
+      COMMAND ${CMAKE_COMMAND} -DREPORT=${object}.txt -P ${PROJECT_SOURCE_DIR}/cmake/nvcc_report.cmake --
+              ${HEADSHARE_NVCC} -std=c++20 ${headshare_nvcc_options} -Werror=all-warnings ${targets}
               -I${PROJECT_SOURCE_DIR} -MD -MF ${object}.d -c ${source} -o ${object}
-      DEPENDS ${source}
+      DEPENDS ${source} ${PROJECT_SOURCE_DIR}/cmake/nvcc_report.cmake
       DEPFILE ${object}.d
       COMMENT "nvcc ${name}"
       VERBATIM)
   endforeach()
-  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/nvcc)
+  file(MAKE_DIRECTORY ${headshare_nvcc_reports})
+  file(GLOB old_reports ${headshare_nvcc_reports}/*.o.txt)  # of sources that are gone
+  foreach(report IN LISTS old_reports)
+    string(REGEX REPLACE "[.]txt$" "" object ${report})
+    if(NOT object IN_LIST objects)
+      file(REMOVE ${report})
+    endif()
+  endforeach()
   add_custom_target(headshare_nvcc_check DEPENDS ${objects})
 endif()

@@ -43,7 +43,8 @@ endfunction()
 
 # ---- headshare trace -------------------------------------------------------------------------------------------------
 file(GLOB trace_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/trace/*.cpp)
-headshare_traced_program(headshare_trace ${trace_sources} ${PROJECT_SOURCE_DIR}/cli/command.cpp)
+headshare_traced_program(headshare_trace ${trace_sources} ${PROJECT_SOURCE_DIR}/cli/command.cpp
+                         ${PROJECT_SOURCE_DIR}/nn/precision.cpp)  # the latter: what options are called, no model
 # Not a dependency of `headshare`: who only wants to train need not compile every kernel twice.
 
 # ---- The tests of the tracer, and those of all kernels under it ------------------------------------------------------

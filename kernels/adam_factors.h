@@ -18,11 +18,14 @@ struct AdamFactors {
   T variance_scale;  // 1 / (1 - beta2^step)
   T epsilon;
 
-  // One element; g is its gradient, scaled. `constexpr` lets CUDA kernels call the same source.
+  // One element; g is its gradient, scaled. `constexpr` lets CUDA kernels call the same source. Nothing is stored before
+  // all is read: for the compiler the arrays may overlap, and it would read again.
   constexpr void update(T g, T& parameter, T& mean, T& variance) const {
-    mean = beta1 * mean + one_minus_beta1 * g;
-    variance = beta2 * variance + one_minus_beta2 * g * g;
-    parameter = keep * parameter - rate * mean / (std::sqrt(variance * variance_scale) + epsilon);
+    const T new_mean = beta1 * mean + one_minus_beta1 * g;
+    const T new_variance = beta2 * variance + one_minus_beta2 * g * g;
+    parameter = keep * parameter - rate * new_mean / (std::sqrt(new_variance * variance_scale) + epsilon);
+    mean = new_mean;
+    variance = new_variance;
   }
 };
 

@@ -151,7 +151,7 @@ void weigh_values(const AttentionSizes& sizes, const TargetTile& tile, HeadsView
 
 template <class T, class Stored>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp) {
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
   const Size group = sizes.heads / sizes.kv_heads;
   const Size depth = sizes.head_size;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {

@@ -38,15 +38,6 @@ struct Tiling {
   static constexpr int shared_numbers = (rows + 2 * keys) * stride + rows * weight_stride;
 };
 
-// The last targets see the most keys in causal order: their blocks come first, so that none starts late and runs alone.
-__device__ inline RowTile tile_of_block(const AttentionSizes& sizes, int rows) {
-  const int kv_heads = static_cast<int>(sizes.kv_heads), pairs = static_cast<int>(sizes.batch) * kv_heads;
-  const int block = static_cast<int>(blockIdx.x), pair = block % pairs;
-  const int all_rows = static_cast<int>(rows_of_group(sizes));
-  const int first = ((all_rows - 1) / rows - block / pairs) * rows, left = all_rows - first;
-  return {pair / kv_heads, pair % kv_heads, static_cast<int>(sizes.heads) / kv_heads, first, left < rows ? left : rows};
-}
-
 // One value of the 8 lanes that have the same rows; `combine` takes two values.
 template <class T, class Combine>
 __device__ inline T over_keys(T value, Combine combine) {
@@ -122,7 +113,7 @@ __device__ inline void weigh(Rows<T, Tiling>& rows, const T* weights, const T* v
 template <class T, class Stored, class Tiling>
 __global__ void __launch_bounds__(threads)
     attention_kernel(AttentionSizes sizes, AttentionMask mask, HeadsView<const T> query, HeadsView<const Stored> key,
-                     HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp) {
+                     HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
   constexpr int stride = Tiling::stride, chunk = Tiling::chunk, lane_rows = Tiling::lane_rows;
   DYNAMIC_SHARED(T, shared);
   T* const queries = shared;                          // [rows, stride], a warp's own rows read by no other warp
@@ -172,9 +163,11 @@ __global__ void __launch_bounds__(threads)
     const int r = row + i * row_lanes;
     const T sum = over_keys(rows.sum[i], [](T a, T b) { return a + b; });
     const T inverse = sum != 0 ? 1 / sum : T{0};  // 0: no key is visible
-    for (int j = 0; j < Tiling::lane_chunks; ++j)
-      for (int e = 0; e < chunk; ++e)
-        queries[r * stride + (j * key_lanes + key_lane) * chunk + e] = rows.output[i][j][e] * inverse;
+    for (int j = 0; j < Tiling::lane_chunks; ++j) {
+      Chunk<T> part;  // whole chunks: number by number, lanes of several rows would meet in one bank
+      for (int e = 0; e < chunk; ++e) part.values[e] = rows.output[i][j][e] * inverse;
+      *reinterpret_cast<Chunk<T>*>(queries + r * stride + (j * key_lanes + key_lane) * chunk) = part;
+    }
     if (log_sum_exp != nullptr && key_lane == 0 && r < tile.count)
       log_sum_exp[(tile.b * sizes.heads + tile.head(r)) * sizes.targets + tile.target(r)] = rows.max[i] + std::log(sum);
   }
@@ -189,7 +182,8 @@ __global__ void __launch_bounds__(threads)
 
 template <class T, class Stored>
 void attention_fused(Cuda device, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-                     HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp) {
+                     HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output,
+                     Wide<T>* log_sum_exp) {
   with_depth(sizes.head_size, [&](auto depth) {
     using Tiles = Tiling<T, depth>;
     const Size blocks = groups_of(rows_of_group(sizes), Tiles::rows) * sizes.batch * sizes.kv_heads;
@@ -200,11 +194,14 @@ void attention_fused(Cuda device, const AttentionSizes& sizes, const AttentionMa
 
 template <class T, class Stored>
 void attention(Cuda device, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp) {
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
   constexpr Size few_rows = 16;  // would leave most of a tile empty: one new token, beams over one cross cache
-  if (rows_of_group(sizes) <= few_rows)
-    decode_attention_per_group(device, sizes, mask, query, key, value, output, log_sum_exp);
-  else
+  constexpr bool is_quantized = std::is_same_v<Stored, std::int8_t>;  // a cache, and only decoding reads those
+  if (is_quantized || rows_of_group(sizes) <= few_rows)
+    return decode_attention(device, sizes, mask, query, key, value, output, log_sum_exp);
+  if constexpr (std::is_same_v<T, BFloat16> && !is_quantized)
+    attention_tensor_core(device, sizes, mask, query, key, value, output, log_sum_exp);
+  else if constexpr (!is_quantized)
     attention_fused(device, sizes, mask, query, key, value, output, log_sum_exp);
 }
 
@@ -220,5 +217,11 @@ template void attention(Cuda, const AttentionSizes&, const AttentionMask&, Heads
                         HeadsView<const double>, HeadsView<const double>, HeadsView<double>, double*);
 template void attention(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
                         HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<float>, float*);
+template void attention(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const BFloat16>,
+                        HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<BFloat16>, float*);
+template void attention(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
+                        HeadsView<const std::int8_t>, HeadsView<const std::int8_t>, HeadsView<float>, float*);
+template void attention(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const BFloat16>,
+                        HeadsView<const std::int8_t>, HeadsView<const std::int8_t>, HeadsView<BFloat16>, float*);
 
 }  // namespace headshare::kernels

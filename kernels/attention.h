@@ -6,6 +6,7 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 #include "kernels/cuda.h"
+#include "kernels/wide.h"
 
 namespace headshare::kernels {
 
@@ -29,6 +30,9 @@ struct HeadsView {
   Size batch_stride;
   Size position_stride;
   Size head_stride;
+  // Of int8: what the D numbers of one head are multiplied with to get their values. The head that begins at
+  // data[offset] has scales[offset / D]; all strides are then multiples of D. Null for other types.
+  std::conditional_t<std::is_const_v<T>, const float, float>* scales = nullptr;
 };
 
 // Which keys a query sees. Query t stands at position t + (S - T): with a cache, the new queries are the last
@@ -48,10 +52,10 @@ struct AttentionMask {
 // A query that sees no key at all gets output 0 and log_sum_exp -infinity.
 template <class T, class Stored = T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp);
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp);
 template <class T, class Stored = T>
 void attention(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, T* log_sum_exp);
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp);
 
 // Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
 // d_value; keys and values that no query sees get 0. Every element is summed in an order that does not depend on the
@@ -59,13 +63,13 @@ void attention(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, Hea
 template <class T>
 void attention_backward(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
-                        const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
-                        HeadsView<T> d_value);
+                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query,
+                        HeadsView<T> d_key, HeadsView<T> d_value);
 template <class T>
 void attention_backward(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
-                        const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
-                        HeadsView<T> d_value);
+                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query,
+                        HeadsView<T> d_key, HeadsView<T> d_value);
 
 // The attention weights themselves, for pictures and lessons.                             weights: [B, H, T, S]
 template <class T>

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "kernels/attention.h"
+#include "kernels/attention_ladder.h"
 #include "kernels/attention_mask.cuh"
 #include "kernels/attention_tile.cuh"
 #include "kernels/device_memory.h"
@@ -301,21 +301,26 @@ __global__ void __launch_bounds__(threads) d_key_value_kernel(Call<T> call) {
 template <class T>
 void attention_backward(Cuda device, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
-                        const T* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
+                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
                         HeadsView<T> d_value) {
-  enum ScratchSlot { delta_slot };
-  const Size rows = sizes.batch * sizes.heads * sizes.targets, pairs = sizes.batch * sizes.kv_heads;
-  T* const deltas = device_scratch<T>(delta_slot, rows);
-  launch(delta_kernel<T>, groups_of(rows, threads / warp_size), threads, 0, device.stream, sizes, output, d_output,
-         deltas);
-  const Call<T> call{sizes, mask, query, key, value, log_sum_exp, deltas, d_output, d_query, d_key, d_value};
-  with_depth(sizes.head_size, [&](auto depth) {
-    constexpr int staying = Tiling<T, depth>::staying;
-    constexpr std::size_t bytes = Tiles<T, depth>::bytes;
-    const auto blocks = [&](Size n) { return static_cast<unsigned>(groups_of(n, staying) * pairs); };
-    launch(d_query_kernel<T, depth>, blocks(rows_of_group(sizes)), threads, bytes, device.stream, call);
-    launch(d_key_value_kernel<T, depth>, blocks(sizes.sources), threads, bytes, device.stream, call);
-  });
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    attention_backward_tensor_core(device, sizes, mask, query, key, value, output, log_sum_exp, d_output, d_query, d_key,
+                                   d_value);
+  } else {
+    enum ScratchSlot { delta_slot };
+    const Size rows = sizes.batch * sizes.heads * sizes.targets, pairs = sizes.batch * sizes.kv_heads;
+    T* const deltas = device_scratch<T>(delta_slot, rows);
+    launch(delta_kernel<T>, groups_of(rows, threads / warp_size), threads, 0, device.stream, sizes, output, d_output,
+           deltas);
+    const Call<T> call{sizes, mask, query, key, value, log_sum_exp, deltas, d_output, d_query, d_key, d_value};
+    with_depth(sizes.head_size, [&](auto depth) {
+      constexpr int staying = Tiling<T, depth>::staying;
+      constexpr std::size_t bytes = Tiles<T, depth>::bytes;
+      const auto blocks = [&](Size n) { return static_cast<unsigned>(groups_of(n, staying) * pairs); };
+      launch(d_query_kernel<T, depth>, blocks(rows_of_group(sizes)), threads, bytes, device.stream, call);
+      launch(d_key_value_kernel<T, depth>, blocks(sizes.sources), threads, bytes, device.stream, call);
+    });
+  }
 }
 
 template void attention_backward(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
@@ -325,5 +330,9 @@ template void attention_backward(Cuda, const AttentionSizes&, const AttentionMas
                                  HeadsView<const double>, HeadsView<const double>, HeadsView<const double>,
                                  const double*, HeadsView<const double>, HeadsView<double>, HeadsView<double>,
                                  HeadsView<double>);
+template void attention_backward(Cuda, const AttentionSizes&, const AttentionMask&, HeadsView<const BFloat16>,
+                                 HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<const BFloat16>,
+                                 const float*, HeadsView<const BFloat16>, HeadsView<BFloat16>, HeadsView<BFloat16>,
+                                 HeadsView<BFloat16>);
 
 }  // namespace headshare::kernels

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/attention.h"
+#include "kernels/chunk.cuh"
 #include "kernels/warp.cuh"
 
 // What the attention kernels share: which queries a block works on, and heads as tiles of shared memory.
@@ -28,6 +29,16 @@ struct RowTile {
 // How many such rows there are.
 constexpr Size rows_of_group(const AttentionSizes& sizes) { return sizes.targets * (sizes.heads / sizes.kv_heads); }
 
+// The tile of `rows` rows that this block works on, in a grid of as many blocks as there are such tiles. The last
+// targets see the most keys in causal order: their blocks come first, so that none starts late and runs alone.
+__device__ inline RowTile tile_of_block(const AttentionSizes& sizes, int rows) {
+  const int kv_heads = static_cast<int>(sizes.kv_heads), pairs = static_cast<int>(sizes.batch) * kv_heads;
+  const int block = static_cast<int>(blockIdx.x), pair = block % pairs;
+  const int all_rows = static_cast<int>(rows_of_group(sizes));
+  const int first = ((all_rows - 1) / rows - block / pairs) * rows, left = all_rows - first;
+  return {pair / kv_heads, pair % kv_heads, static_cast<int>(sizes.heads) / kv_heads, first, left < rows ? left : rows};
+}
+
 // Calls run(depth) with D rounded up to 32, 64, 128 or 256, as a std::integral_constant: registers cannot be counted at
 // run time. Throws Error for more.
 template <class Run>
@@ -37,20 +48,6 @@ void with_depth(Size head_size, Run run) {
   if (head_size <= 128) return run(std::integral_constant<int, 128>{});
   if (head_size <= 256) return run(std::integral_constant<int, 256>{});
   fail("attention: heads of ", head_size, " numbers on device cuda; its kernels hold at most 256 in registers");
-}
-
-// The 16 bytes that one lane loads from shared memory at a time: four floats or two doubles.
-template <class T>
-struct alignas(16) Chunk {
-  static constexpr int size = 16 / static_cast<int>(sizeof(T));
-  T values[size];
-
-  __device__ T operator[](int i) const { return values[i]; }
-};
-
-template <class T>
-__device__ inline Chunk<T> chunk_at(const T* aligned) {
-  return *reinterpret_cast<const Chunk<T>*>(aligned);
 }
 
 // From one row of a tile in shared memory to the next, for rows of `width` numbers, a multiple of 32. A chunk more than

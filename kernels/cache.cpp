@@ -22,6 +22,14 @@ void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, Hea
   });
 }
 
+template <class T, class Stored>
+void copy_keys_values(Cpu cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> key,
+                      HeadsView<Stored> key_cache, HeadsView<const T> value, HeadsView<Stored> value_cache,
+                      RingPosition place) {
+  copy_heads(cpu, batch, positions, heads, head_size, key, key_cache, place);
+  copy_heads(cpu, batch, positions, heads, head_size, value, value_cache, place);
+}
+
 template <class Stored>
 void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size, Size used, Stored* x) {
   // The order matters only within a piece: pieces are independent of each other.
@@ -34,8 +42,15 @@ void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size
 template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
 template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
 template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
+template void copy_keys_values(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>,
+                               HeadsView<const float>, HeadsView<float>, RingPosition);
+template void copy_keys_values(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>,
+                               HeadsView<const double>, HeadsView<double>, RingPosition);
+template void copy_keys_values(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>,
+                               HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, float*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, double*);
 template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, BFloat16*);
+template void move_rows(Cpu, std::span<const RowMove>, Size, Size, Size, std::int8_t*);
 
 }  // namespace headshare::kernels

@@ -1,5 +1,6 @@
 #include "kernels/cache.h"
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/warp.cuh"
@@ -15,20 +16,58 @@ struct HeadCounts {
   Size batch, positions, heads, head_size;
 };
 
-// A warp per head: its lanes read and write neighbouring numbers.
+// Keys, or keys and values.
 template <class T, class Stored>
-__global__ void copy_heads_kernel(HeadCounts counts, HeadsView<const T> x, HeadsView<Stored> y, RingPosition place) {
+struct HeadCopies {
+  HeadsView<const T> from[2];
+  HeadsView<Stored> to[2];
+};
+
+// The numbers of one head, copied by a warp: its lanes read and write neighbouring numbers.
+template <class T, class Stored>
+__device__ inline void copy_head(const T* from, Size head_size, Stored* to, float*) {
+  for (Size d = threadIdx.x % warp_size; d < head_size; d += warp_size) to[d] = static_cast<Stored>(from[d]);
+}
+
+template <class T>
+__device__ inline void copy_head(const T* from, Size head_size, std::int8_t* to, float* scale) {
+  constexpr float most = 127;
+  const int lane = threadIdx.x % warp_size;
+  float largest = 0;
+  for (Size d = lane; d < head_size; d += warp_size) largest = larger(largest, std::abs(static_cast<float>(from[d])));
+  const float step = warp_max(largest) / most;
+  if (lane == 0) *scale = step;
+  for (Size d = lane; d < head_size; d += warp_size) {
+    const float steps = std::rint(static_cast<float>(from[d]) / step);
+    // A comparison with NaN is false: 0 / 0 of a vector of zeros becomes 0. The bound: a step that is hardly above
+    // the smallest number there is has lost digits.
+    to[d] = static_cast<std::int8_t>(steps >= most ? most : steps > -most ? steps : steps <= -most ? -most : 0);
+  }
+}
+
+// A warp per head.
+template <class T, class Stored>
+__global__ void copy_heads_kernel(HeadCounts counts, HeadCopies<T, Stored> copies, RingPosition place) {
+  const HeadsView<const T>& x = copies.from[blockIdx.y];
+  const HeadsView<Stored>& y = copies.to[blockIdx.y];
   const Size first = place.first != nullptr ? *place.first : 0;
   const Size all = counts.batch * counts.positions * counts.heads;
-  const int lane = threadIdx.x % warp_size;
   for (Size i = global_thread() / warp_size; i < all; i += all_threads() / warp_size) {
     const Size head = i % counts.heads, outer = i / counts.heads;
     const Size position = outer % counts.positions, b = outer / counts.positions;
-    const T* const from = x.data + b * x.batch_stride + position * x.position_stride + head * x.head_stride;
+    const Size from = b * x.batch_stride + position * x.position_stride + head * x.head_stride;
     const Size in_ring = (first + position) % place.capacity;
-    Stored* const to = y.data + b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
-    for (Size d = lane; d < counts.head_size; d += warp_size) to[d] = static_cast<Stored>(from[d]);
+    const Size to = b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
+    copy_head(x.data + from, counts.head_size, y.data + to,
+              y.scales != nullptr ? y.scales + to / counts.head_size : nullptr);
   }
+}
+
+template <class T, class Stored>
+void launch_copies(Cuda device, const HeadCounts& counts, unsigned copies, const HeadCopies<T, Stored>& views,
+                   RingPosition place) {
+  const unsigned blocks = loop_blocks(counts.batch * counts.positions * counts.heads * warp_size, threads);
+  launch(copy_heads_kernel<T, Stored>, dim3(blocks, copies), threads, 0, device.stream, counts, views, place);
 }
 
 // ---- Moving rows ----------------------------------------------------------------------------------------------------
@@ -83,8 +122,15 @@ void move_in_words(Cuda device, std::span<const RowMove> moves, Size pieces, Siz
 template <class T, class Stored>
 void copy_heads(Cuda device, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x,
                 HeadsView<Stored> y, RingPosition place) {
-  launch(copy_heads_kernel<T, Stored>, loop_blocks(batch * positions * heads * warp_size, threads), threads, 0,
-         device.stream, HeadCounts{batch, positions, heads, head_size}, x, y, place);
+  launch_copies<T, Stored>(device, {batch, positions, heads, head_size}, 1, {{x, {}}, {y, {}}}, place);
+}
+
+template <class T, class Stored>
+void copy_keys_values(Cuda device, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> key,
+                      HeadsView<Stored> key_cache, HeadsView<const T> value, HeadsView<Stored> value_cache,
+                      RingPosition place) {
+  launch_copies<T, Stored>(device, {batch, positions, heads, head_size}, 2, {{key, value}, {key_cache, value_cache}},
+                           place);
 }
 
 template <class Stored>
@@ -102,8 +148,24 @@ void move_rows(Cuda device, std::span<const RowMove> moves, Size pieces, Size pi
 template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
 template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
 template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<BFloat16>, RingPosition);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<std::int8_t>, RingPosition);
+template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<std::int8_t>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>,
+                               HeadsView<const float>, HeadsView<float>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>,
+                               HeadsView<const double>, HeadsView<double>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>,
+                               HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<BFloat16>,
+                               HeadsView<const BFloat16>, HeadsView<BFloat16>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<std::int8_t>,
+                               HeadsView<const float>, HeadsView<std::int8_t>, RingPosition);
+template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<std::int8_t>,
+                               HeadsView<const BFloat16>, HeadsView<std::int8_t>, RingPosition);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, float*);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, double*);
 template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, BFloat16*);
+template void move_rows(Cuda, std::span<const RowMove>, Size, Size, Size, std::int8_t*);
 
 }  // namespace headshare::kernels

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/chunk.cuh"
 #include "kernels/converted.h"
 #include "kernels/device_memory.h"
 #include "kernels/indices.h"
@@ -115,17 +116,31 @@ void copy(Cuda device, Strided<2> strided, const T* x, T* y) {
 
 template <class T>
 __global__ void fill_kernel(Size n, T value, T* y) {
-  for (Size i = global_thread(); i < n; i += all_threads()) y[i] = value;
+  chunks_of(n, y).for_each(global_thread(), all_threads(), [&](Size i, auto count) {
+    Chunk<T, count> values;
+    for (int k = 0; k < count; ++k) values[k] = value;
+    *reinterpret_cast<Chunk<T, count>*>(y + i) = values;
+  });
 }
 
 template <class From, class To>
 __global__ void convert_kernel(Size n, const From* x, To* y) {
-  for (Size i = global_thread(); i < n; i += all_threads()) y[i] = converted<From, To>(x[i]);
+  chunks_of(n, x, y).for_each(global_thread(), all_threads(), [&](Size i, auto count) {
+    const auto from = *reinterpret_cast<const Chunk<From, count>*>(x + i);
+    Chunk<To, count> to;
+    for (int k = 0; k < count; ++k) to[k] = converted<From, To>(from[k]);
+    *reinterpret_cast<Chunk<To, count>*>(y + i) = to;
+  });
 }
 
 template <class T>
 __global__ void accumulate_kernel(Size n, const T* x, T* y) {
-  for (Size i = global_thread(); i < n; i += all_threads()) y[i] += x[i];
+  chunks_of(n, x, y).for_each(global_thread(), all_threads(), [&](Size i, auto count) {
+    auto sums = load_chunk<count>(y + i);
+    const auto values = load_chunk<count>(x + i);
+    for (int k = 0; k < count; ++k) sums[k] += values[k];
+    store_chunk(sums, y + i);
+  });
 }
 
 // Grid: x covers the elements of a row, y the rows, so that no thread has to divide.
@@ -154,17 +169,17 @@ void scatter_strided(Cuda device, const StridedSizes& sizes, const T* x, T* y) {
 
 template <class T>
 void fill(Cuda device, Size n, T value, T* y) {
-  launch(fill_kernel<T>, loop_blocks(n, threads), threads, 0, device.stream, n, value, y);
+  launch(fill_kernel<T>, chunk_blocks<T>(n, threads), threads, 0, device.stream, n, value, y);
 }
 
 template <class From, class To>
 void convert(Cuda device, Size n, const From* x, To* y) {
-  launch(convert_kernel<From, To>, loop_blocks(n, threads), threads, 0, device.stream, n, x, y);
+  launch(convert_kernel<From, To>, chunk_blocks<From, To>(n, threads), threads, 0, device.stream, n, x, y);
 }
 
 template <class T>
 void accumulate(Cuda device, Size n, const T* x, T* y) {
-  launch(accumulate_kernel<T>, loop_blocks(n, threads), threads, 0, device.stream, n, x, y);
+  launch(accumulate_kernel<T>, chunk_blocks<T>(n, threads), threads, 0, device.stream, n, x, y);
 }
 
 template <class T>
@@ -180,3 +195,10 @@ using Here = Cuda;
 }  // namespace headshare::kernels
 
 #include "kernels/copy_instances.h"
+
+namespace headshare::kernels {
+
+// Of gradients, which only the device has in bfloat16.
+template void accumulate(Cuda, Size, const BFloat16*, BFloat16*);
+
+}  // namespace headshare::kernels

@@ -46,7 +46,7 @@ void convert(Cpu, Size n, const From* x, To* y);
 template <class From, class To>
 void convert(Cuda, Size n, const From* x, To* y);
 
-// y[i] += x[i]; not BFloat16.                                                             x, y: [n]
+// y[i] += x[i], added in Wide<T> and rounded once; BFloat16 on Cuda only.                 x, y: [n]
 template <class T>
 void accumulate(Cpu, Size n, const T* x, T* y);
 template <class T>

@@ -20,8 +20,8 @@ void check_targets(const char* who, Size rows, const std::int32_t* targets, Size
 }  // namespace
 
 template <class T>
-void cross_entropy(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing, T* loss,
-                   T* nll, T* log_sum_exp) {
+void cross_entropy(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, Wide<T> smoothing,
+                   Wide<T>* loss, Wide<T>* nll, Wide<T>* log_sum_exp) {
   check_targets("cross_entropy", rows, targets, classes);
   parallel_rows(rows, classes * exp_cost, [&](Size row) {
     const T* x = logits + row * classes;
@@ -39,8 +39,8 @@ void cross_entropy(Cpu, Size rows, Size classes, const T* logits, const std::int
 }
 
 template <class T>
-void cross_entropy_backward(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing,
-                            const T* log_sum_exp, const T* d_loss, T* d_logits) {
+void cross_entropy_backward(Cpu, Size rows, Size classes, const T* logits, const std::int32_t* targets,
+                            Wide<T> smoothing, const Wide<T>* log_sum_exp, const Wide<T>* d_loss, T* d_logits) {
   check_targets("cross_entropy_backward", rows, targets, classes);
   parallel_rows(rows, classes * exp_cost, [&](Size row) {
     const T* x = logits + row * classes;

@@ -14,29 +14,29 @@ void check_targets(Cuda device, const char* who, Size rows, const std::int32_t* 
 __device__ bool is_class(std::int32_t target, Size classes) { return target >= 0 && target < classes; }
 
 template <int team, class T>
-__global__ void cross_entropy_kernel(Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing,
-                                     T* loss, T* nll, T* log_sum_exp) {
-  __shared__ T maxima[warps_of<team>], sums[warps_of<team>], logit_sums[warps_of<team>];
+__global__ void cross_entropy_kernel(Size rows, Size classes, const T* logits, const std::int32_t* targets,
+                                     Wide<T> smoothing, Wide<T>* loss, Wide<T>* nll, Wide<T>* log_sum_exp) {
+  __shared__ Wide<T> maxima[warps_of<team>], sums[warps_of<team>], logit_sums[warps_of<team>];
   const Size row = row_of_team<team>();
   if (row >= rows) return;
   const T* const x = logits + row * classes;
   OnlineSum<T> mine;
-  T logit_sum = 0;
-  for (Size v = member_of_team<team>(); v < classes; v += team) {
-    const T logit = x[v];
-    mine.add(logit);
-    logit_sum += logit;
-  }
-  const T logarithm = team_total<team>(mine, maxima, sums).logarithm();
+  Wide<T> logit_sum = 0;
+  chunks_of(classes, x).for_each(member_of_team<team>(), team, [&](Size v, auto count) {
+    const auto some = load_chunk<count>(x + v);
+    mine.add(some);
+    for (int k = 0; k < count; ++k) logit_sum += some[k];
+  });
+  const Wide<T> logarithm = team_total<team>(mine, maxima, sums).logarithm();
   logit_sum = team_sum<team>(logit_sum, logit_sums);
   if (member_of_team<team>() != 0) return;
   const std::int32_t target = targets[row];
-  const T target_nll = is_class(target, classes) ? logarithm - x[target] : T(0);
-  T smoothed = target_nll;
+  const Wide<T> target_nll = is_class(target, classes) ? logarithm - static_cast<Wide<T>>(x[target]) : Wide<T>(0);
+  Wide<T> smoothed = target_nll;
   // Without smoothing an impossible class, logit -infinity, must not cost anything.
-  if (smoothing != T(0) && is_class(target, classes)) {
-    const T mean_nll = logarithm - logit_sum / static_cast<T>(classes);
-    smoothed = (T(1) - smoothing) * target_nll + smoothing * mean_nll;
+  if (smoothing != Wide<T>(0) && is_class(target, classes)) {
+    const Wide<T> mean_nll = logarithm - logit_sum / static_cast<Wide<T>>(classes);
+    smoothed = (Wide<T>(1) - smoothing) * target_nll + smoothing * mean_nll;
   }
   loss[row] = smoothed;
   if (nll != nullptr) nll[row] = target_nll;
@@ -45,25 +45,33 @@ __global__ void cross_entropy_kernel(Size rows, Size classes, const T* logits, c
 
 template <int team, class T>
 __global__ void cross_entropy_backward_kernel(Size rows, Size classes, const T* logits, const std::int32_t* targets,
-                                              T smoothing, const T* log_sum_exp, const T* d_loss, T* d_logits) {
+                                              Wide<T> smoothing, const Wide<T>* log_sum_exp, const Wide<T>* d_loss,
+                                              T* d_logits) {
   const Size row = row_of_team<team>();
   if (row >= rows) return;
   const std::int32_t target = targets[row];
   const bool padding = !is_class(target, classes);
-  const T shift = log_sum_exp[row], scale = d_loss[row], everywhere = smoothing / static_cast<T>(classes);
-  for (Size v = member_of_team<team>(); v < classes; v += team) {
-    const Size i = row * classes + v;
-    T d = (std::exp(logits[i] - shift) - everywhere) * scale;
-    if (v == target) d -= (T(1) - smoothing) * scale;
-    d_logits[i] = padding ? T(0) : d;
-  }
+  const Wide<T> shift = log_sum_exp[row], scale = d_loss[row], everywhere = smoothing / static_cast<Wide<T>>(classes);
+  const Wide<T> own = (Wide<T>(1) - smoothing) * scale;  // of the target
+  const T* const x = logits + row * classes;
+  T* const dx = d_logits + row * classes;
+  chunks_of(classes, x, dx).for_each(member_of_team<team>(), team, [&](Size v, auto count) {
+    Chunk<Wide<T>, count> d = {};
+    if (!padding) {
+      d = load_chunk<count>(x + v);
+      const int of_target = static_cast<int>(target - v);
+      for (int k = 0; k < count; ++k)
+        d[k] = (exponential<T>(d[k] - shift) - everywhere) * scale - (k == of_target ? own : Wide<T>(0));
+    }
+    store_chunk(d, dx + v);
+  });
 }
 
 }  // namespace
 
 template <class T>
-void cross_entropy(Cuda device, Size rows, Size classes, const T* logits, const std::int32_t* targets, T smoothing,
-                   T* loss, T* nll, T* log_sum_exp) {
+void cross_entropy(Cuda device, Size rows, Size classes, const T* logits, const std::int32_t* targets,
+                   Wide<T> smoothing, Wide<T>* loss, Wide<T>* nll, Wide<T>* log_sum_exp) {
   check_targets(device, "cross_entropy", rows, targets, classes);
   launch_rows(cross_entropy_kernel<warp_size, T>, cross_entropy_kernel<long_row_team, T>, device, rows, classes, logits,
               targets, smoothing, loss, nll, log_sum_exp);
@@ -71,7 +79,7 @@ void cross_entropy(Cuda device, Size rows, Size classes, const T* logits, const 
 
 template <class T>
 void cross_entropy_backward(Cuda device, Size rows, Size classes, const T* logits, const std::int32_t* targets,
-                            T smoothing, const T* log_sum_exp, const T* d_loss, T* d_logits) {
+                            Wide<T> smoothing, const Wide<T>* log_sum_exp, const Wide<T>* d_loss, T* d_logits) {
   check_targets(device, "cross_entropy_backward", rows, targets, classes);
   launch_rows(cross_entropy_backward_kernel<warp_size, T>, cross_entropy_backward_kernel<long_row_team, T>, device,
               rows, classes, logits, targets, smoothing, log_sum_exp, d_loss, d_logits);
@@ -79,9 +87,12 @@ void cross_entropy_backward(Cuda device, Size rows, Size classes, const T* logit
 
 template void cross_entropy(Cuda, Size, Size, const float*, const std::int32_t*, float, float*, float*, float*);
 template void cross_entropy(Cuda, Size, Size, const double*, const std::int32_t*, double, double*, double*, double*);
+template void cross_entropy(Cuda, Size, Size, const BFloat16*, const std::int32_t*, float, float*, float*, float*);
 template void cross_entropy_backward(Cuda, Size, Size, const float*, const std::int32_t*, float, const float*,
                                      const float*, float*);
 template void cross_entropy_backward(Cuda, Size, Size, const double*, const std::int32_t*, double, const double*,
                                      const double*, double*);
+template void cross_entropy_backward(Cuda, Size, Size, const BFloat16*, const std::int32_t*, float, const float*,
+                                     const float*, BFloat16*);
 
 }  // namespace headshare::kernels

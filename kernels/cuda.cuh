@@ -11,6 +11,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include "kernels/cuda_hopper.cuh"
 #include "kernels/cuda_mma.cuh"
 #define HEADSHARE_SIMULATED_DEVICE 0
 
@@ -21,6 +22,7 @@
 #else
 #include "kernels/simulator/cuda.h"
 #include "kernels/simulator/half.h"
+#include "kernels/simulator/hopper.h"
 #include "kernels/simulator/mma.h"
 #define HEADSHARE_SIMULATED_DEVICE 1
 #define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(headshare::simulator::dynamic_shared())

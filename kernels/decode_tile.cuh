@@ -2,20 +2,21 @@
 
 #include <cstdint>
 
-#include "kernels/attention_tile.cuh"
+#include "kernels/decode_split.cuh"
 
 // How a warp of decode_attention.cu reads a cache: which lane loads which part of which key or value, and how lanes add
 // up what they got.
-namespace headshare::kernels::decode_attention {
+namespace headshare::kernels::decoding {
 
-constexpr int warps = 4, threads = warps * warp_size;  // of a block
-constexpr int keys_per_step = warp_size;               // of a warp
+// What a lane loads of a key at a time: 16 bytes, of int8 only 8, because a lane sums up each number on its own.
+template <class Stored>
+using Part = Chunk<Stored, sizeof(Stored) == 1 ? 8 : Chunk<Stored>::size>;
 
-// Who holds what in a warp. A key is read by `lanes` lanes, each a chunk of 16 bytes or several; where that takes fewer
-// than 32 lanes, the warp reads several keys side by side.
+// Who holds what in a warp. A key is read by `lanes` lanes, each a part or several; where that takes fewer than 32
+// lanes, the warp reads several keys side by side.
 template <class T, class Stored, int depth, int rows>
 struct Layout {
-  static constexpr int numbers = Chunk<Stored>::size;  // in a chunk, as stored
+  static constexpr int numbers = Part<Stored>::size;
   static constexpr int lanes = depth / numbers < warp_size ? depth / numbers : warp_size;
   static constexpr int chunks = depth / numbers / lanes;  // of a key, per lane
   static constexpr int side_by_side = warp_size / lanes;
@@ -51,28 +52,38 @@ struct Source {
   Size stride;
   int end;  // nobody sees the keys from here on
   int head_size;
-  enum class Load { numbers, chunks } load;  // chunks: all of them lie on whole 16 bytes
+  enum class Load { numbers, parts } load;  // parts: all of them lie in memory as a lane can load them
+  KeyScales scales;                         // of int8; sums of products with a key are multiplied with its scale, once
 };
 
 template <class Stored>
+__device__ inline Source<Stored> source_of(HeadsView<const Stored> view, const RowTile& tile, int end, int head_size,
+                                           typename Source<Stored>::Load load) {
+  const Stored* const head = head_at(view, tile.b, 0, tile.g);
+  return {head, view.position_stride, end, head_size, load, scales_of(view, head, head_size)};
+}
+
+template <class Stored>
 typename Source<Stored>::Load load_of(HeadsView<const Stored> view, Size head_size) {
-  constexpr Size numbers = Chunk<Stored>::size;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % 16 == 0 && view.batch_stride % numbers == 0 &&
-                       view.position_stride % numbers == 0 && view.head_stride % numbers == 0;
-  return aligned && head_size % numbers == 0 ? Source<Stored>::Load::chunks : Source<Stored>::Load::numbers;
+  constexpr Size numbers = Part<Stored>::size;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(view.data) % sizeof(Part<Stored>) == 0 &&
+                       view.batch_stride % numbers == 0 && view.position_stride % numbers == 0 &&
+                       view.head_stride % numbers == 0;
+  return aligned && head_size % numbers == 0 ? Source<Stored>::Load::parts : Source<Stored>::Load::numbers;
 }
 
 // Loads a batch of keys or values, the first of them `first`; 0 where there is none. Nothing waits in between.
 template <class L, class Stored>
-__device__ inline void load_batch(const Source<Stored>& source, int first, Chunk<Stored> (&to)[L::batch][L::chunks]) {
+__device__ inline void load_batch(const Source<Stored>& source, int first, Part<Stored> (&to)[L::batch][L::chunks]) {
   const int lane = threadIdx.x % warp_size, column = lane % L::lanes * L::numbers;
   first += lane / L::lanes;
-  if (source.load == Source<Stored>::Load::chunks) {
+  if (source.load == Source<Stored>::Load::parts) {
     for (int i = 0; i < L::batch; ++i)
       for (int c = 0; c < L::chunks; ++c) {
         const int key = first + i * L::side_by_side, d = column + c * L::lanes * L::numbers;
         to[i][c] = {};
-        if (key < source.end && d < source.head_size) to[i][c] = chunk_at(source.data + key * source.stride + d);
+        if (key < source.end && d < source.head_size)
+          to[i][c] = *reinterpret_cast<const Part<Stored>*>(source.data + key * source.stride + d);
       }
   } else {
     for (int i = 0; i < L::batch; ++i)
@@ -132,4 +143,4 @@ __device__ inline void store_weights(const T (&from)[rows], T* to) {
   }
 }
 
-}  // namespace headshare::kernels::decode_attention
+}  // namespace headshare::kernels::decoding

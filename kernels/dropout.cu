@@ -1,8 +1,8 @@
 #include "kernels/dropout.h"
 
 #include "core/random.h"
+#include "kernels/chunk.cuh"
 #include "kernels/dropout_rule.h"
-#include "kernels/warp.cuh"
 
 namespace headshare::kernels {
 namespace {
@@ -24,28 +24,39 @@ __device__ unsigned kept_of_counter(std::uint64_t counter, const DropoutMask& ma
   return kept;
 }
 
-// A warp takes 256 elements at a time. Each lane runs the generator once, for eight neighbouring elements, and keeps
-// the outcome as eight bits. The lanes then walk over the elements side by side, so that each load and store of the
-// warp is one piece of memory, and fetch their bit from the lane that has it. All eight loads come before the first
-// store: the compiler may not move them there by itself, because y may be x.
-template <class T>
-__global__ void dropout_kernel(Size n, DropoutMask mask, DropoutRule<T> rule, const T* x, T* y) {
+// One warp, all lanes: elements first .. first + 255. Each lane runs the generator once, for eight neighbouring
+// elements, and keeps the outcome as eight bits. The lanes then walk over the elements side by side, `width` at a time,
+// so that each load and store of the warp is one piece of memory, and fetch their bits from the lane that has them. All
+// loads come before the first store: the compiler may not move them there by itself, because y may be x.
+template <int width, class T>
+__device__ void drop_out(Size n, Size first, const DropoutMask& mask, const DropoutRule<Wide<T>>& rule, const T* x,
+                         T* y) {
+  constexpr int rounds = per_counter / width;
   const int lane = threadIdx.x % warp_size;
+  Chunk<Wide<T>, width> values[rounds];
+  for (int k = 0; k < rounds; ++k) {
+    const Size i = first + (k * warp_size + lane) * width;
+    values[k] = i < n ? load_chunk<width>(x + i) : Chunk<Wide<T>, width>{};
+  }
+  const auto counter = static_cast<std::uint64_t>(first / per_counter + lane);
+  const unsigned kept = kept_of_counter(counter, mask, rule.threshold);
+  for (int k = 0; k < rounds; ++k) {
+    const int within = (k * warp_size + lane) * width;  // the warp's elements
+    const unsigned bits = __shfl_sync(all_lanes, kept, within / per_counter) >> within % per_counter;
+    for (int j = 0; j < width; ++j) values[k][j] = (bits >> j & 1u) != 0 ? values[k][j] * rule.scale : Wide<T>(0);
+    if (first + within < n) store_chunk(values[k], y + first + within);
+  }
+}
+
+template <class T>
+__global__ void dropout_kernel(Size n, DropoutMask mask, DropoutRule<Wide<T>> rule, const T* x, T* y) {
   const Size first_warp = global_thread() / warp_size, all_warps = all_threads() / warp_size;
+  const bool in_chunks = chunks_of(n, x, y).first == 0;  // the numbers of a counter begin on whole chunks
   for (Size first = first_warp * per_warp; first < n; first += all_warps * per_warp) {
-    T values[per_counter];
-    for (int k = 0; k < per_counter; ++k) {
-      const Size i = first + k * warp_size + lane;
-      values[k] = i < n ? x[i] : T(0);
-    }
-    const auto counter = static_cast<std::uint64_t>(first / per_counter + lane);
-    const unsigned kept = kept_of_counter(counter, mask, rule.threshold);
-    for (int k = 0; k < per_counter; ++k) {
-      const Size i = first + k * warp_size + lane;
-      const unsigned bits = __shfl_sync(all_lanes, kept, (k * warp_size + lane) / per_counter);
-      const bool keep = (bits >> lane % per_counter & 1u) != 0;
-      if (i < n) y[i] = keep ? values[k] * rule.scale : T(0);
-    }
+    if (in_chunks && first + per_warp <= n)
+      drop_out<width_of<T>>(n, first, mask, rule, x, y);
+    else
+      drop_out<1>(n, first, mask, rule, x, y);
   }
 }
 
@@ -53,12 +64,13 @@ __global__ void dropout_kernel(Size n, DropoutMask mask, DropoutRule<T> rule, co
 
 template <class T>
 void dropout(Cuda device, Size n, const DropoutMask& mask, const T* x, T* y) {
-  const DropoutRule<T> rule = dropout_rule<T>(mask);
+  const auto rule = dropout_rule<Wide<T>>(mask);
   const Size counters = (n + per_counter - 1) / per_counter;  // one thread each
   launch(dropout_kernel<T>, loop_blocks(counters, threads), threads, 0, device.stream, n, mask, rule, x, y);
 }
 
 template void dropout(Cuda, Size, const DropoutMask&, const float*, float*);
 template void dropout(Cuda, Size, const DropoutMask&, const double*, double*);
+template void dropout(Cuda, Size, const DropoutMask&, const BFloat16*, BFloat16*);
 
 }  // namespace headshare::kernels

@@ -21,7 +21,7 @@ struct DropoutMask {
 // kept(i): of the eight 16-bit numbers in
 //   philox(counter = {i / 8 low, i / 8 high, site low, site high}, key = {seed low, seed high})      (core/random.h)
 // number i % 8 (word (i % 8) / 2, its low half first) is at least round(65536 probability).
-// It is its own backward: dx = dropout of dy with the same mask. T is float or double.
+// It is its own backward: dx = dropout of dy with the same mask. T is float or double; on Cuda also BFloat16.
 // Throws Error when the probability is not within 0 .. 1.
 template <class T>
 void dropout(Cpu, Size n, const DropoutMask& mask, const T* x, T* y);

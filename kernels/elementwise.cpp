@@ -111,7 +111,7 @@ void map(Cpu, const BroadcastSizes& sizes, const T* a, const T* b, T* y) {
 }
 
 template <class T>
-void affine(Cpu, Size n, const T* x, T scale, T shift, T* y) {
+void affine(Cpu, Size n, const T* x, Wide<T> scale, Wide<T> shift, T* y) {
   parallel_blocks(n, 1, [&](Size first, Size count) {
 #pragma omp simd
     for (Size i = first; i < first + count; ++i) y[i] = scale * x[i] + shift;

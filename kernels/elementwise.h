@@ -6,8 +6,10 @@
 #include "kernels/cpu.h"
 #include "kernels/cuda.h"
 #include "kernels/elementwise_functions.h"
+#include "kernels/wide.h"
 
-// T is float or double. Op is one of elementwise_functions.h: map<Add>(Cpu{}, n, a, b, y).
+// T is float or double; on Cuda, of what a model in bfloat16 needs, also BFloat16, computed in float and rounded once
+// (at the end of elementwise.cu). Op is one of elementwise_functions.h: map<Add>(Cpu{}, n, a, b, y).
 namespace headshare::kernels {
 
 constexpr int max_rank = 8;
@@ -42,8 +44,8 @@ void map(Cuda, const BroadcastSizes& sizes, const T* a, const T* b, T* y);
 
 // y[i] = scale x[i] + shift.                                                              x, y: [n]; y may be x
 template <class T>
-void affine(Cpu, Size n, const T* x, T scale, T shift, T* y);
+void affine(Cpu, Size n, const T* x, Wide<T> scale, Wide<T> shift, T* y);
 template <class T>
-void affine(Cuda, Size n, const T* x, T scale, T shift, T* y);
+void affine(Cuda, Size n, const T* x, Wide<T> scale, Wide<T> shift, T* y);
 
 }  // namespace headshare::kernels

@@ -9,8 +9,8 @@
 namespace headshare::kernels {
 
 template <class T>
-void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table, T scale,
-               const T* positions, Size length, const std::int32_t* first_position, T* y) {
+void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const Wide<T>* table,
+               Wide<T> scale, const Wide<T>* positions, Size length, const std::int32_t* first_position, T* y) {
   check_indices(Cpu{}, "embedding", "token", tokens_count, tokens, 0, vocabulary);
   const Size first = first_position == nullptr ? 0 : *first_position;
   parallel_rows(tokens_count, width, [&](Size i) {
@@ -28,8 +28,8 @@ void embedding(Cpu, Size tokens_count, Size width, Size vocabulary, const std::i
 }
 
 template <class T>
-void embedding_backward(Cpu cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, T scale,
-                        const T* dy, T* d_table) {
+void embedding_backward(Cpu cpu, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens,
+                        Wide<T> scale, const T* dy, Wide<T>* d_table) {
   check_indices(Cpu{}, "embedding_backward", "token", tokens_count, tokens, 0, vocabulary);
   fill(cpu, vocabulary * width, T(0), d_table);
   // Threads share the columns, not the tokens: two tokens may be the same row of the table.

@@ -1,7 +1,7 @@
 #include "kernels/embedding.h"
 
+#include "kernels/chunk.cuh"
 #include "kernels/indices.h"
-#include "kernels/warp.cuh"
 
 namespace headshare::kernels {
 namespace {
@@ -12,15 +12,23 @@ constexpr int threads = 256, warps = threads / warp_size;
 // and the divisions that find the position are done once per row.
 template <class T>
 __global__ void embedding_kernel(Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens,
-                                 const T* table, T scale, const T* positions, Size length,
+                                 const Wide<T>* table, Wide<T> scale, const Wide<T>* positions, Size length,
                                  const std::int32_t* first_position, T* y) {
   const Size i = global_thread() / warp_size;
   if (i >= tokens_count || tokens[i] < 0 || tokens[i] >= vocabulary) return;
   const Size first = first_position == nullptr ? 0 : *first_position;
-  const T* const from = table + Size{tokens[i]} * width;
-  const T* const position = positions == nullptr ? nullptr : positions + (first + i % length) * width;
-  for (Size c = threadIdx.x % warp_size; c < width; c += warp_size)
-    y[i * width + c] = scale * from[c] + (position == nullptr ? T(0) : position[c]);
+  const Wide<T>* const from = table + Size{tokens[i]} * width;
+  const Wide<T>* const position = positions == nullptr ? from : positions + (first + i % length) * width;
+  T* const to = y + i * width;
+  chunks_of(width, from, position, to).for_each(threadIdx.x % warp_size, warp_size, [&](Size c, auto count) {
+    auto values = load_chunk<count>(from + c);
+    for (int k = 0; k < count; ++k) values[k] *= scale;
+    if (positions != nullptr) {
+      const auto of_position = load_chunk<count>(position + c);
+      for (int k = 0; k < count; ++k) values[k] += of_position[k];
+    }
+    store_chunk(values, to + c);
+  });
 }
 
 // ---- Backward -------------------------------------------------------------------------------------------------------
@@ -55,43 +63,46 @@ __device__ int collect(bool mine, Match match, int* count_of_warp, Match* matche
   return total;
 }
 
-// Grid: x covers the rows of the table, y the columns. Dynamic shared memory: T[block_rows<T>][threads].
+// Grid: x covers the rows of the table, y the columns. Dynamic shared memory: Wide<T>[block_rows<Wide<T>>][threads].
 template <class T>
 __global__ void embedding_backward_kernel(Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens,
-                                          T scale, const T* dy, T* d_table) {
+                                          Wide<T> scale, const T* dy, Wide<T>* d_table) {
+  constexpr int rows = block_rows<Wide<T>>;
   __shared__ int count_of_warp[warps];
   __shared__ Match matches[threads];
-  DYNAMIC_SHARED(T, sums);
-  const Size first_row = Size{blockIdx.x} * block_rows<T>, column = Size{blockIdx.y} * threads + threadIdx.x;
-  T* const my_sums = sums + threadIdx.x;  // nobody else's: they need no barrier
-  for (int row = 0; row < block_rows<T>; ++row) my_sums[row * threads] = T(0);
+  DYNAMIC_SHARED(Wide<T>, sums);
+  const Size first_row = Size{blockIdx.x} * rows, column = Size{blockIdx.y} * threads + threadIdx.x;
+  Wide<T>* const my_sums = sums + threadIdx.x;  // nobody else's: they need no barrier
+  for (int row = 0; row < rows; ++row) my_sums[row * threads] = 0;
   for (Size start = 0; start < tokens_count; start += threads) {
     const Size i = start + threadIdx.x;
     const Size row = i < tokens_count ? tokens[i] - first_row : -1;
-    const bool mine = row >= 0 && row < block_rows<T>;  // outside the table: nobody's, or of a row that is not written
+    const bool mine = row >= 0 && row < rows;  // outside the table: nobody's, or of a row that is not written
     const Match match{static_cast<int>(threadIdx.x), static_cast<int>(row)};
     const int total = collect(mine, match, count_of_warp, matches);
     if (column >= width) continue;
     // A frequent token has hundreds of matches: eight loads are on their way before the first is waited for.
     constexpr int batch = 8;
     for (int first = 0; first < total; first += batch) {
-      T values[batch];
+      Wide<T> values[batch];
       for (int k = 0; k < batch; ++k)
-        values[k] = first + k < total ? dy[(start + matches[first + k].position) * width + column] : T(0);
+        values[k] = first + k < total ? static_cast<Wide<T>>(dy[(start + matches[first + k].position) * width + column])
+                                      : Wide<T>(0);
       for (int k = 0; k < batch; ++k)
         if (first + k < total) my_sums[matches[first + k].row * threads] += values[k];
     }
   }
   if (column >= width) return;
-  for (int row = 0; row < block_rows<T> && first_row + row < vocabulary; ++row)
+  for (int row = 0; row < rows && first_row + row < vocabulary; ++row)
     d_table[(first_row + row) * width + column] = scale * my_sums[row * threads];
 }
 
 }  // namespace
 
 template <class T>
-void embedding(Cuda device, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens, const T* table,
-               T scale, const T* positions, Size length, const std::int32_t* first_position, T* y) {
+void embedding(Cuda device, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens,
+               const Wide<T>* table, Wide<T> scale, const Wide<T>* positions, Size length,
+               const std::int32_t* first_position, T* y) {
   check_indices(device, "embedding", "token", tokens_count, tokens, 0, vocabulary);
   launch(embedding_kernel<T>, groups_of(tokens_count, warps), threads, 0, device.stream, tokens_count, width,
          vocabulary, tokens, table, scale, positions, length, first_position, y);
@@ -99,10 +110,11 @@ void embedding(Cuda device, Size tokens_count, Size width, Size vocabulary, cons
 
 template <class T>
 void embedding_backward(Cuda device, Size tokens_count, Size width, Size vocabulary, const std::int32_t* tokens,
-                        T scale, const T* dy, T* d_table) {
+                        Wide<T> scale, const T* dy, Wide<T>* d_table) {
   check_indices(device, "embedding_backward", "token", tokens_count, tokens, 0, vocabulary);
-  const dim3 grid(groups_of(vocabulary, block_rows<T>), groups_of(width, threads));
-  launch(embedding_backward_kernel<T>, grid, threads, block_rows<T> * threads * sizeof(T), device.stream, tokens_count,
+  constexpr int rows = block_rows<Wide<T>>;
+  const dim3 grid(groups_of(vocabulary, rows), groups_of(width, threads));
+  launch(embedding_backward_kernel<T>, grid, threads, rows * threads * sizeof(Wide<T>), device.stream, tokens_count,
          width, vocabulary, tokens, scale, dy, d_table);
 }
 
@@ -110,7 +122,10 @@ template void embedding(Cuda, Size, Size, Size, const std::int32_t*, const float
                         const std::int32_t*, float*);
 template void embedding(Cuda, Size, Size, Size, const std::int32_t*, const double*, double, const double*, Size,
                         const std::int32_t*, double*);
+template void embedding(Cuda, Size, Size, Size, const std::int32_t*, const float*, float, const float*, Size,
+                        const std::int32_t*, BFloat16*);
 template void embedding_backward(Cuda, Size, Size, Size, const std::int32_t*, float, const float*, float*);
 template void embedding_backward(Cuda, Size, Size, Size, const std::int32_t*, double, const double*, double*);
+template void embedding_backward(Cuda, Size, Size, Size, const std::int32_t*, float, const BFloat16*, float*);
 
 }  // namespace headshare::kernels

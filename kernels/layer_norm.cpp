@@ -11,8 +11,8 @@
 namespace headshare::kernels {
 
 template <class T>
-void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* gain, const T* bias, T epsilon, T* sum,
-                T* y, T* mean, T* reciprocal_deviation) {
+void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const Wide<T>* gain, const Wide<T>* bias,
+                Wide<T> epsilon, T* sum, T* y, Wide<T>* mean, Wide<T>* reciprocal_deviation) {
   parallel_rows(rows, 4 * n, [&](Size row) {
     const Size start = row * n;
     const T* s = x + start;
@@ -45,8 +45,8 @@ void layer_norm(Cpu, Size rows, Size n, const T* x, const T* residual, const T* 
 }
 
 template <class T>
-void layer_norm_backward(Cpu cpu, Size rows, Size n, const T* dy, const T* x, const T* gain, const T* mean,
-                         const T* reciprocal_deviation, T* dx, T* d_gain, T* d_bias) {
+void layer_norm_backward(Cpu cpu, Size rows, Size n, const T* dy, const T* x, const Wide<T>* gain, const Wide<T>* mean,
+                         const Wide<T>* reciprocal_deviation, T* dx, Wide<T>* d_gain, Wide<T>* d_bias) {
   // Every row adds to the gradients of gain and bias. A block of rows has sums of its own; the blocks are added
   // in order.
   constexpr Size block = 64;

@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(product_threads, 2) register_tiled_kernel(Prod
   __syncthreads();  // nobody needs the tiles any more
   constexpr int stride = WarpTile<tile>::slice_stride;
   T* const slice = shared + threadIdx.x / warp_size * (Mine::rows_apart * stride);
-  for (int i = 0; i < packets; ++i) {
+  unrolled<packets>([&](auto i) {
     for (int row = 0; row < packet; ++row)
       for (int j = 0; j < packets; ++j) {
         Packet<T> finished;
@@ -128,9 +128,9 @@ __global__ void __launch_bounds__(product_threads, 2) register_tiled_kernel(Prod
         *reinterpret_cast<Packet<T>*>(slice + (lane_row + row) * stride + lane_column + j * Mine::columns_apart) =
             finished;
       }
-    finish_slice<Mine::rows_apart, tile>(product, block_tile, warp_tile.row + i * Mine::rows_apart, warp_tile.column,
-                                         slice);
-  }
+    finish_slice<Mine::rows_apart, WarpTile<tile>::columns, stride>(
+        product, block_tile, warp_tile.row + i * Mine::rows_apart, warp_tile.column, slice);
+  });
 }
 
 // ---- Few rows -------------------------------------------------------------------------------------------------------
@@ -275,13 +275,18 @@ void matmul_few_rows(Cuda device, const MatmulSizes& sizes, const MatrixView<T>&
 template <class T>
 void matmul(Cuda device, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
             const Epilogue<T>& epilogue) {
-  constexpr int small = 64, large = sizeof(T) == 4 ? 128 : small;  // more sums than 64 floats fit no thread
-  if (sizes.m <= most_few_rows)
-    matmul_few_rows(device, sizes, a, b, c, epilogue);
-  else if (blocks_of(sizes, {.rows = large, .columns = large}) < enough_blocks)
-    matmul_register_tiled<T, small>(device, sizes, a, b, c, epilogue);
-  else
-    matmul_register_tiled<T, large>(device, sizes, a, b, c, epilogue);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    matmul_bf16(device, sizes, a, b, c, epilogue);
+    return;
+  } else {
+    constexpr int small = 64, large = sizeof(T) == 4 ? 128 : small;  // more sums than 64 floats fit no thread
+    if (sizes.m <= most_few_rows)
+      matmul_few_rows(device, sizes, a, b, c, epilogue);
+    else if (blocks_of(sizes, {.rows = large, .columns = large}) < enough_blocks)
+      matmul_register_tiled<T, small>(device, sizes, a, b, c, epilogue);
+    else
+      matmul_register_tiled<T, large>(device, sizes, a, b, c, epilogue);
+  }
 }
 
 // ---- Packed: on a GPU simply B without gaps, its rows contiguous ---------------------------------------------------
@@ -319,11 +324,16 @@ template void matmul(Cuda, const MatmulSizes&, const MatrixView<float>&, const M
                      const Epilogue<float>&);
 template void matmul(Cuda, const MatmulSizes&, const MatrixView<double>&, const MatrixView<double>&, double*,
                      const Epilogue<double>&);
+template void matmul(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&, const MatrixView<BFloat16>&, BFloat16*,
+                     const Epilogue<BFloat16>&);
 template void pack_matrix(Cuda, Size, Size, const MatrixView<float>&, float*);
 template void pack_matrix(Cuda, Size, Size, const MatrixView<double>&, double*);
+template void pack_matrix(Cuda, Size, Size, const MatrixView<BFloat16>&, BFloat16*);
 template void matmul_packed(Cuda, Size, Size, Size, const MatrixView<float>&, const float*, float*,
                             const Epilogue<float>&);
 template void matmul_packed(Cuda, Size, Size, Size, const MatrixView<double>&, const double*, double*,
                             const Epilogue<double>&);
+template void matmul_packed(Cuda, Size, Size, Size, const MatrixView<BFloat16>&, const BFloat16*, BFloat16*,
+                            const Epilogue<BFloat16>&);
 
 }  // namespace headshare::kernels

@@ -3,6 +3,7 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 #include "kernels/cuda.h"
+#include "kernels/wide.h"
 
 namespace headshare::kernels {
 
@@ -22,7 +23,7 @@ enum class Activation { none, relu, gelu };
 // What happens to a finished element of the product before it is stored, so that it need not be read again.
 template <class T>
 struct Epilogue {
-  const T* bias = nullptr;                   // [N], added to every row; null: none
+  const Wide<T>* bias = nullptr;             // [N], added to every row; null: none
   Activation activation = Activation::none;  // applied last
   T* before_activation = nullptr;            // [batch, M, N]: keeps A B + bias for the backward of GELU; null: not kept
 };

@@ -40,10 +40,10 @@ constexpr int piece_rows = 16, piece_columns = 8, piece_words = 8;  // of one in
 
 template <class In, int tile>
 constexpr Size tensor_core_bytes = 4 * std::max(4 * TileReader<FormatOf<In>, tile>::size,
-                                                product_warps* piece_rows* WarpTile<tile>::slice_stride);
+                                                product_warps* piece_rows* mma_slice_stride<WarpTile<tile>::columns>);
 
-template <class In, int tile>
-__global__ void __launch_bounds__(product_threads, 2) tensor_core_kernel(Product<In, float> product) {
+template <class In, int tile, class Out>
+__global__ void __launch_bounds__(product_threads, 2) tensor_core_kernel(Product<In, Out> product) {
   using Format = FormatOf<In>;
   using Tile = TileReader<Format, tile>;
   using Word = typename Format::Word;
@@ -75,38 +75,40 @@ __global__ void __launch_bounds__(product_threads, 2) tensor_core_kernel(Product
   });
 
   __syncthreads();  // nobody needs the tiles any more
-  constexpr int stride = WarpTile<tile>::slice_stride, pair_bytes = 2 * sizeof(float);
+  constexpr int columns = WarpTile<tile>::columns, stride = mma_slice_stride<columns>;
   float* const slice = reinterpret_cast<float*>(shared) + threadIdx.x / warp_size * (piece_rows * stride);
-  for (int i = 0; i < down; ++i) {
-    for (int j = 0; j < across; ++j)
-      for (int half = 0; half < 2; ++half) {
-        void* const to = slice + (r + 8 * half) * stride + j * piece_columns + 2 * c;
-        const float pair[2] = {sums[i][j][2 * half], sums[i][j][2 * half + 1]};
-        std::memcpy(__builtin_assume_aligned(to, pair_bytes), pair, pair_bytes);
-      }
-    finish_slice<piece_rows, tile>(product, block_tile, warp_tile.row + i * piece_rows, warp_tile.column, slice);
-  }
+  unrolled<down>([&](auto i) {
+    store_mma_rows<columns>(sums[i], slice);
+    finish_slice<piece_rows, columns, stride>(product, block_tile, warp_tile.row + i * piece_rows, warp_tile.column,
+                                              slice);
+  });
 }
 
 }  // namespace
 
-template <class In, int tile>
-void matmul_tensor_core(Cuda device, const MatmulSizes& sizes, const MatrixView<In>& a, const MatrixView<In>& b,
-                        float* c, const Epilogue<float>& epilogue) {
+template <class In, int tile, class Out>
+void matmul_tensor_core(Cuda device, const MatmulSizes& sizes, const MatrixView<In>& a, const MatrixView<In>& b, Out* c,
+                        const Epilogue<Out>& epilogue) {
   if (const int capability = compute_capability(); capability < 80)
     fail("matmul_tensor_core: this GPU's compute capability is ", capability / 10, ".", capability % 10,
          ", but tensor cores take bfloat16 and tf32 from 8.0 on; use matmul");
-  launch_in_parts(device, tensor_core_kernel<In, tile>, {sizes, a, b, c, epilogue},
+  launch_in_parts(device, tensor_core_kernel<In, tile, Out>, {sizes, a, b, c, epilogue},
                   {.rows = tile, .columns = tile, .shared_bytes = tensor_core_bytes<In, tile>});
 }
 
-template void matmul_tensor_core<float, 64>(Cuda, const MatmulSizes&, const MatrixView<float>&,
-                                            const MatrixView<float>&, float*, const Epilogue<float>&);
-template void matmul_tensor_core<float, 128>(Cuda, const MatmulSizes&, const MatrixView<float>&,
-                                             const MatrixView<float>&, float*, const Epilogue<float>&);
-template void matmul_tensor_core<BFloat16, 64>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
-                                               const MatrixView<BFloat16>&, float*, const Epilogue<float>&);
-template void matmul_tensor_core<BFloat16, 128>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
-                                                const MatrixView<BFloat16>&, float*, const Epilogue<float>&);
+template void matmul_tensor_core<float, 64, float>(Cuda, const MatmulSizes&, const MatrixView<float>&,
+                                                   const MatrixView<float>&, float*, const Epilogue<float>&);
+template void matmul_tensor_core<float, 128, float>(Cuda, const MatmulSizes&, const MatrixView<float>&,
+                                                    const MatrixView<float>&, float*, const Epilogue<float>&);
+template void matmul_tensor_core<BFloat16, 64, float>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
+                                                      const MatrixView<BFloat16>&, float*, const Epilogue<float>&);
+template void matmul_tensor_core<BFloat16, 128, float>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
+                                                       const MatrixView<BFloat16>&, float*, const Epilogue<float>&);
+template void matmul_tensor_core<BFloat16, 64, BFloat16>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
+                                                         const MatrixView<BFloat16>&, BFloat16*,
+                                                         const Epilogue<BFloat16>&);
+template void matmul_tensor_core<BFloat16, 128, BFloat16>(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&,
+                                                          const MatrixView<BFloat16>&, BFloat16*,
+                                                          const Epilogue<BFloat16>&);
 
 }  // namespace headshare::kernels

@@ -54,7 +54,7 @@ void max_of_columns(Size n, Size inner, Size columns, const T* x, T* y, std::int
 }  // namespace
 
 template <class T>
-void sum(Cpu cpu, Size outer, Size n, Size inner, const T* x, T* y) {
+void sum(Cpu cpu, Size outer, Size n, Size inner, const T* x, Wide<T>* y) {
   // Each piece adds up to `chunk` elements of the middle dimension for up to `column_block` columns. When the dimension
   // is longer than one chunk, the pieces' results are summed in turn, by this same function.
   const Size chunk = inner == 1 ? 16 * 1024 : 256;

@@ -19,51 +19,63 @@ constexpr int first_slot = 15, second_slot = 14, total_slot = 13;
 
 // inner = 1: team r adds up chunk r of all chunks of all rows.                     x: [outer, n]; sums: [outer, chunks]
 template <int team, class T>
-__global__ void sum_rows_kernel(Size all_chunks, Size chunk, Size n, Size chunks, const T* x, T* sums) {
-  __shared__ T partial[warps_of<team>];
+__global__ void sum_rows_kernel(Size all_chunks, Size chunk, Size n, Size chunks, const T* x, Wide<T>* sums) {
+  __shared__ Wide<T> partial[warps_of<team>];
   const Size r = row_of_team<team>();
   if (r >= all_chunks) return;
   const Size first = r % chunks * chunk, last = first + chunk < n ? first + chunk : n;
   const T* const row = x + r / chunks * n;
-  T sum = 0;
-  for (Size k = first + member_of_team<team>(); k < last; k += team) sum += row[k];
+  Wide<T> sum = 0;
+  for (Size k = first + member_of_team<team>(); k < last; k += team) sum += static_cast<Wide<T>>(row[k]);
   sum = team_sum<team>(sum, partial);
   if (member_of_team<team>() == 0) sums[r] = sum;
 }
 
-// inner > 1: a block adds up one chunk of 32 columns, so that a warp reads 32 neighbours. Its `column_rows` warps take
-// rows in turn.                                                      x: [outer, n, inner]; sums: [outer, chunks, inner]
-constexpr int columns = warp_size, column_rows = 8;
+// inner > 1: a block adds up one chunk of 32 x width columns, so that a warp reads neighbours. Its `column_rows` warps
+// take rows in turn.                                                 x: [outer, n, inner]; sums: [outer, chunks, inner]
+constexpr int column_rows = 8;
 
-template <class T>
-__global__ void sum_columns_kernel(Size n, Size inner, Size chunk, Size chunks, const T* x, T* sums) {
-  __shared__ T partial[column_rows][columns];
-  const Size groups = (inner + columns - 1) / columns;
-  const Size column = blockIdx.x % groups * columns + threadIdx.x, c = blockIdx.x / groups;  // c: of [outer, chunks]
+template <int width, class T>
+__global__ void sum_columns_kernel(Size n, Size inner, Size chunk, Size chunks, const T* x, Wide<T>* sums) {
+  constexpr int columns = warp_size * width;
+  __shared__ Chunk<Wide<T>, width> partial[column_rows][warp_size];
+  const Size groups = (inner + columns - 1) / columns, c = blockIdx.x / groups;  // c: of [outer, chunks]
+  const Size column = blockIdx.x % groups * columns + threadIdx.x * width;
   const Size first = c % chunks * chunk, last = first + chunk < n ? first + chunk : n;
   const T* const from = x + c / chunks * n * inner + column;
-  T sum = 0;
+  Chunk<Wide<T>, width> sum = {};
+  const auto add = [&](const Chunk<Wide<T>, width>& values) {
+    for (int i = 0; i < width; ++i) sum[i] += values[i];
+  };
   if (column < inner) {
-    for (Size k = first + threadIdx.y; k < last; k += column_rows) sum += from[k * inner];
+    for (Size k = first + threadIdx.y; k < last; k += column_rows) add(load_chunk<width>(from + k * inner));
   }
   partial[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= inner) return;
-  for (int i = 1; i < column_rows; ++i) sum += partial[i][threadIdx.x];
-  sums[c * inner + column] = sum;
+  for (int i = 1; i < column_rows; ++i) add(partial[i][threadIdx.x]);
+  store_chunk(sum, sums + c * inner + column);
+}
+
+template <int width, class T>
+void sum_columns(Cuda device, Size outer, Size n, Size inner, Size chunk, Size chunks, const T* x, Wide<T>* sums) {
+  launch(sum_columns_kernel<width, T>, groups_of(inner, warp_size * width) * groups_of(outer * chunks, 1),
+         dim3(warp_size, column_rows), 0, device.stream, n, inner, chunk, chunks, x, sums);
 }
 
 template <class T>
-void sum_by_chunks(Cuda device, Size outer, Size n, Size inner, const T* x, T* y, int slot, int other_slot) {
+void sum_by_chunks(Cuda device, Size outer, Size n, Size inner, const T* x, Wide<T>* y, int slot, int other_slot) {
+  constexpr int width = width_of<T, Wide<T>>;
   const Size longest = inner == 1 ? 16 * 1024 : 256;
   const Size chunks = std::max<Size>(1, (n + longest - 1) / longest), chunk = std::min(n, longest);
-  T* const sums = chunks == 1 ? y : device_scratch<T>(slot, outer * chunks * inner);
+  Wide<T>* const sums = chunks == 1 ? y : device_scratch<Wide<T>>(slot, outer * chunks * inner);
   if (inner == 1) {
     launch_rows(sum_rows_kernel<warp_size, T>, sum_rows_kernel<long_row_team, T>, device, outer * chunks, chunk, n,
                 chunks, x, sums);
+  } else if (in_chunks<width>(inner, x, sums)) {
+    sum_columns<width>(device, outer, n, inner, chunk, chunks, x, sums);
   } else {
-    launch(sum_columns_kernel<T>, groups_of(inner, columns) * groups_of(outer * chunks, 1), dim3(columns, column_rows),
-           0, device.stream, n, inner, chunk, chunks, x, sums);
+    sum_columns<1>(device, outer, n, inner, chunk, chunks, x, sums);
   }
   if (chunks > 1) sum_by_chunks(device, outer, chunks, inner, sums, y, other_slot, slot);
 }
@@ -98,16 +110,18 @@ __device__ Best<T> team_best(Best<T> mine, Best<T>* partial) {
 // inner = 1. y or index may be null.                                                    x: [rows, n]; y, index: [rows]
 template <int team, class T>
 __global__ void max_of_rows_kernel(Size rows, Size n, const T* x, T* y, std::int32_t* index) {
-  __shared__ Best<T> partial[warps_of<team>];
+  __shared__ Best<Wide<T>> partial[warps_of<team>];
   const Size row = row_of_team<team>();
   if (row >= rows) return;
   // Members without an element have this to offer; it loses to every element of the row, -infinity too.
-  Best<T> best{-std::numeric_limits<T>::infinity(), std::numeric_limits<std::int32_t>::max()};
-  for (Size k = member_of_team<team>(); k < n; k += team)
-    best = better(best, {x[row * n + k], static_cast<std::int32_t>(k)});
+  Best<Wide<T>> best{-std::numeric_limits<Wide<T>>::infinity(), std::numeric_limits<std::int32_t>::max()};
+  chunks_of(n, x + row * n).for_each(member_of_team<team>(), team, [&](Size k, auto count) {
+    const auto values = load_chunk<count>(x + row * n + k);
+    for (int i = 0; i < count; ++i) best = better(best, {values[i], static_cast<std::int32_t>(k + i)});
+  });
   best = team_best<team>(best, partial);
   if (member_of_team<team>() != 0) return;
-  if (y != nullptr) y[row] = best.value;
+  if (y != nullptr) y[row] = static_cast<T>(best.value);
   if (index != nullptr) index[row] = best.index;
 }
 
@@ -155,7 +169,7 @@ __global__ void add_to_total_kernel(Size n, const double* sums, double* total) {
 }  // namespace
 
 template <class T>
-void sum(Cuda device, Size outer, Size n, Size inner, const T* x, T* y) {
+void sum(Cuda device, Size outer, Size n, Size inner, const T* x, Wide<T>* y) {
   sum_by_chunks(device, outer, n, inner, x, y, first_slot, second_slot);
 }
 
@@ -205,12 +219,14 @@ double sum_of_squares(Cuda device, Size n, const T* x) {
 
 template void sum(Cuda, Size, Size, Size, const float*, float*);
 template void sum(Cuda, Size, Size, Size, const double*, double*);
+template void sum(Cuda, Size, Size, Size, const BFloat16*, float*);
 template void max(Cuda, Size, Size, Size, const float*, float*, std::int32_t*);
 template void max(Cuda, Size, Size, Size, const double*, double*, std::int32_t*);
 template void max_backward(Cuda, Size, Size, Size, const std::int32_t*, const float*, float*);
 template void max_backward(Cuda, Size, Size, Size, const std::int32_t*, const double*, double*);
 template void argmax(Cuda, Size, Size, const float*, std::int32_t*);
 template void argmax(Cuda, Size, Size, const double*, std::int32_t*);
+template void argmax(Cuda, Size, Size, const BFloat16*, std::int32_t*);
 template void add_sum_of_squares(Cuda, Size, const float*, double*);
 template void add_sum_of_squares(Cuda, Size, const double*, double*);
 template double sum_of_squares(Cuda, Size, const float*);

@@ -5,18 +5,19 @@
 #include "core/size.h"
 #include "kernels/cpu.h"
 #include "kernels/cuda.h"
+#include "kernels/wide.h"
 
 // Reductions over the middle one of three dimensions; every reduction over one dimension of a contiguous tensor has
-// this form. T is float or double. Long sums are cut into blocks of a fixed size that are added in order, so the bits
-// of a result depend on the sizes alone, never on the number of threads.
+// this form. T is float or double; on Cuda sum and argmax also take BFloat16. Long sums are cut into blocks of a fixed
+// size that are added in order, so the bits of a result depend on the sizes alone, never on the number of threads.
 namespace headshare::kernels {
 
 // y[o, i] = sum_k x[o, k, i]; 0 when n is 0.               x: [outer, n, inner]; y: [outer, inner]
 // Its backward repeats dy along k: copy_strided with stride 0.
 template <class T>
-void sum(Cpu, Size outer, Size n, Size inner, const T* x, T* y);
+void sum(Cpu, Size outer, Size n, Size inner, const T* x, Wide<T>* y);
 template <class T>
-void sum(Cuda, Size outer, Size n, Size inner, const T* x, T* y);
+void sum(Cuda, Size outer, Size n, Size inner, const T* x, Wide<T>* y);
 
 // y[o, i] = max_k x[o, k, i]; index[o, i] is the first k that has it (null: not wanted).
 // NaN counts as the largest number.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "nn/decoding_start.h"
+#include "tensor/reduce.h"
 #include "tensor/softmax.h"
 
 namespace headshare {
@@ -22,29 +23,25 @@ BeamSearch::BeamSearch(const Decoder& decoder, DecoderState state, const std::ve
 }
 
 // The `count` likeliest continuations of all live hypotheses, the best first; of equal ones, the smaller row and token.
-std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(const Search& search, const float* log_probabilities,
-                                                               Size vocabulary, std::size_t count) {
+// Each row's own `count` likeliest tokens are enough to choose from.
+std::vector<BeamSearch::Candidate> BeamSearch::best_candidates(const Search& search, const NextTokens& next,
+                                                               std::size_t first_row, std::size_t count) {
   const auto better = [](const Candidate& a, const Candidate& b) {
     if (a.log_probability != b.log_probability) return a.log_probability > b.log_probability;
     return std::make_pair(a.parent, a.token) < std::make_pair(b.parent, b.token);
   };
-  std::vector<Candidate> heap;  // of the best so far, the worst on top
-  for (std::size_t parent = 0; parent < search.live.size(); ++parent) {
-    const float* row = log_probabilities + static_cast<Size>(parent) * vocabulary;
-    for (Size token = 0; token < vocabulary; ++token) {
-      const Candidate candidate{search.live[parent].log_probability + static_cast<double>(row[token]), parent,
-                                static_cast<std::int32_t>(token)};
-      if (heap.size() == count && !better(candidate, heap.front())) continue;
-      if (heap.size() == count) {
-        std::pop_heap(heap.begin(), heap.end(), better);
-        heap.pop_back();
-      }
-      heap.push_back(candidate);
-      std::push_heap(heap.begin(), heap.end(), better);
+  std::vector<Candidate> candidates;
+  for (std::size_t parent = 0; parent < search.live.size(); ++parent)
+    for (std::size_t i = 0; i < next.n; ++i) {
+      const std::size_t at = (first_row + parent) * next.n + i;
+      const double log_probability = search.live[parent].log_probability + next.log_probabilities[at];
+      candidates.push_back({log_probability, parent, next.tokens[at]});
     }
-  }
-  std::sort(heap.begin(), heap.end(), better);
-  return heap;
+  const std::size_t kept = std::min(count, candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(kept), candidates.end(),
+                    better);
+  candidates.resize(kept);
+  return candidates;
 }
 
 void BeamSearch::finish(Search& search, Hypothesis hypothesis) const {
@@ -59,11 +56,11 @@ void BeamSearch::finish(Search& search, Hypothesis hypothesis) const {
 
 // Replaces the live hypotheses by their best continuations; returns the row within the sentence each one came from.
 // Ends the search (no live hypotheses left) when `beam` hypotheses are finished or there is no room for another token.
-std::vector<std::size_t> BeamSearch::advance(Search& search, const float* log_probabilities, Size vocabulary) const {
+std::vector<std::size_t> BeamSearch::advance(Search& search, const NextTokens& tokens, std::size_t first_row) const {
   const auto beam = static_cast<std::size_t>(options_.beam);
   std::vector<Hypothesis> next;
   std::vector<std::size_t> parents;
-  const std::vector<Candidate> candidates = best_candidates(search, log_probabilities, vocabulary, 2 * beam);
+  const std::vector<Candidate> candidates = best_candidates(search, tokens, first_row, 2 * beam);
   for (std::size_t rank = 0; rank < candidates.size() && next.size() < beam; ++rank) {
     const Candidate& candidate = candidates[rank];
     Hypothesis hypothesis{search.live[candidate.parent].tokens, candidate.log_probability};
@@ -99,12 +96,14 @@ Tensor BeamSearch::next_logits() {
 }
 
 void BeamSearch::advance(const Tensor& logits) {
-  const Size vocabulary = logits.extent(1), beam = options_.beam;
-  const Tensor rows = log_softmax(logits).to(Device::cpu).to(ElementType::float32);  // [rows, V]
+  const Size beam = options_.beam, choices = std::min(2 * beam, logits.extent(1));
+  const Largest best = top_k(log_softmax(logits), choices);  // [rows, choices]
+  const NextTokens next{best.value.to(ElementType::float32).to_vector<float>(), best.index.to_vector<std::int32_t>(),
+                        static_cast<std::size_t>(choices)};
   std::vector<std::int32_t> parents;  // rows of the caches, in the order of the new hypotheses
   Size first = 0;                     // row of the sentence
   for (Search& search : searches_) {
-    const std::vector<std::size_t> from = advance(search, rows.data<float>() + first * vocabulary, vocabulary);
+    const std::vector<std::size_t> from = advance(search, next, static_cast<std::size_t>(first));
     if (search.live.empty()) targets_[search.sentence] = std::move(search.best.tokens);
     for (std::size_t i = 0; !from.empty() && i < static_cast<std::size_t>(beam); ++i)
       parents.push_back(static_cast<std::int32_t>(first + static_cast<Size>(from[i < from.size() ? i : 0])));

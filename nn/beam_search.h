@@ -51,10 +51,17 @@ class BeamSearch {
     Size finished = 0;
   };
 
-  static std::vector<Candidate> best_candidates(const Search& search, const float* log_probabilities, Size vocabulary,
+  // The likeliest next tokens of each row, in order.                               log_probabilities, tokens: [rows, n]
+  struct NextTokens {
+    std::vector<float> log_probabilities;
+    std::vector<std::int32_t> tokens;
+    std::size_t n;
+  };
+
+  static std::vector<Candidate> best_candidates(const Search& search, const NextTokens& next, std::size_t first_row,
                                                 std::size_t count);
   void finish(Search& search, Hypothesis hypothesis) const;
-  std::vector<std::size_t> advance(Search& search, const float* log_probabilities, Size vocabulary) const;
+  std::vector<std::size_t> advance(Search& search, const NextTokens& next, std::size_t first_row) const;
 
   const Decoder& decoder_;
   DecoderState state_;

@@ -11,6 +11,7 @@ namespace {
 using NamedTensors = std::map<std::string, Tensor>;
 
 // Names inside a training file: the group first, so that it can be told apart from a model file at a glance.
+constexpr const char* precision_key = "train.precision";
 const std::string weight_group = "weight/", mean_group = "mean/", variance_group = "variance/";
 
 NamedTensors parameters_of(const Transformer& model, const std::string& prefix = {}) {
@@ -130,7 +131,13 @@ void save_training(const std::filesystem::path& path, const Trainer& trainer, co
   }
   Metadata metadata = merged(extra, to_metadata(trainer.model().config()));
   metadata = merged(metadata, to_metadata(trainer.recipe()));
+  metadata[precision_key] = name(trainer.model().precision());
   write(path, tensors, merged(metadata, to_metadata(trainer.state)));
+}
+
+Precision training_precision(const Metadata& metadata) {
+  const auto found = metadata.find(precision_key);
+  return found == metadata.end() ? Precision::fp32 : parse_precision(found->second);
 }
 
 LoadedModel load_training_model(const std::filesystem::path& path, Device device) {

@@ -31,6 +31,8 @@ void save_training(const std::filesystem::path& path, const Trainer& trainer, co
 
 // The weights in such a file, and its metadata; see transformer_config, recipe and training_state for what that holds.
 LoadedModel load_training_model(const std::filesystem::path& path, Device device = default_device());
+// What such a run computed in; fp32 for those written before there was a choice.
+Precision training_precision(const Metadata& metadata);
 // Puts moments and state into a trainer whose model has the same parameters.
 void load_training_state(const std::filesystem::path& path, Trainer& trainer);
 

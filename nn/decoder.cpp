@@ -83,8 +83,9 @@ Decoder::PackedLinear Decoder::joined(const std::vector<const Linear*>& linears)
     bias.slice(0, column, end).copy_from(linear->bias.value());
     column = end;
   }
-  weight_bytes_ += weight.bytes() + bias.bytes();
-  return {pack_matrix(weight), bias};
+  const Tensor rounded = weight.to(model_.activations().type);
+  weight_bytes_ += rounded.bytes() + bias.bytes();
+  return {pack_matrix(rounded), bias};
 }
 
 Decoder::Decoder(const Transformer& model) : model_(model) {
@@ -96,18 +97,28 @@ Decoder::Decoder(const Transformer& model) : model_(model) {
     norms_.insert(norms_.end(), {&layer.self_norm, &layer.cross_norm, &layer.feed_forward_norm});
   }
   if (pre) norms_.push_back(&model.decoder_norm());
-  output_ = pack_matrix(model.embedding_table().transpose(0, 1));
-  weight_bytes_ += model.embedding_table().bytes();
+  const Tensor table = model.embedding_table().to(model.activations().type);
+  output_ = pack_matrix(table.transpose(0, 1));
+  weight_bytes_ += table.bytes();
+}
+
+void Decoder::check_cache_type(ElementType type) const {
+  const TensorOptions computed = model_.activations();
+  const bool narrower = type == ElementType::bfloat16 && computed.type == ElementType::float32;
+  const bool quantized =
+      type == ElementType::int8 && computed.device == Device::cuda && computed.type != ElementType::float64;
+  if (type != computed.type && !narrower && !quantized)
+    fail("decoder: a cache of ", name(type), " does not serve a model that computes in ", name(computed.type),
+         " on device ", name(computed.device));
 }
 
 DecoderState Decoder::start(const Variable& memory, const Tensor& source_lengths, const DecoderSizes& sizes) const {
-  const TensorOptions options = model_.options();
-  const ElementType cache_type = sizes.cache_type.value_or(options.type);
-  if (cache_type != options.type && (cache_type != ElementType::bfloat16 || options.type != ElementType::float32))
-    fail("decoder: a cache of ", name(cache_type), " does not serve a model of ", name(options.type));
+  const ElementType cache_type = sizes.cache_type.value_or(model_.activations().type);
+  check_cache_type(cache_type);
   const NoGradient no_gradient;
+  const Tf32Products tf32(model_.precision() == Precision::tf32);
   const Size sentences = memory.extent(0), rows = sentences * sizes.beam;
-  const TensorOptions cache_options{cache_type, options.device};
+  const TensorOptions cache_options{cache_type, model_.options().device};
   DecoderState state;
   state.source_lengths = source_lengths;
   state.beam = sizes.beam;
@@ -148,7 +159,8 @@ void Decoder::prepare(DecoderState& state) const {
                        : work == hidden_work ? config.d_ff
                        : work == logits_work ? config.vocabulary
                                              : config.d_model;
-    state.workspace.push_back(Tensor({rows * width}, model_.options()));
+    // Logits are what tokens are chosen by: of bfloat16 ones, several would often be the largest.
+    state.workspace.push_back(Tensor({rows * width}, work == logits_work ? model_.options() : model_.activations()));
   }
 }
 
@@ -177,6 +189,7 @@ void Decoder::queue_step(const DecoderState& state) const {
   const TransformerConfig& config = model_.config();
   const Size rows = state.rows(), C = config.d_model;
   const bool pre = config.norm == NormPlacement::pre;
+  const Tf32Products tf32(model_.precision() == Precision::tf32);
   const Tensor position = state.counts.slice(0, 0, 1), visible = state.counts.slice(0, 1, 1 + rows);
   const auto work = [&](Work which, Size width) { return beginning(state.workspace[which], rows, width); };
   const Tensor x = work(residual_work, C), branch = work(branch_work, C);
@@ -209,7 +222,7 @@ void Decoder::queue_step(const DecoderState& state) const {
     // Of a ring, `visible` counts more than there are once it is full: then all of them are visible.
     const KeysValues self = caches.self.all_places();
     attention_into(heads_of(joint, 0, H, D, 1), self.key.value(), self.value.value(), {visible, any_order},
-                   heads_of(self_heads, 0, H, D, 1));
+                   heads_of(self_heads, 0, H, D, 1), caches.self.scales());
     apply(layer.self_output, self_heads, branch);
     normalize(branch, x);
 
@@ -218,7 +231,8 @@ void Decoder::queue_step(const DecoderState& state) const {
     apply(layer.cross_query, input, query);
     const KeysValues cross = caches.cross.keys_values();
     attention_into(heads_of(query, 0, cross_H, cross_D, state.beam), cross.key.value(), cross.value.value(),
-                   {state.source_lengths, any_order}, heads_of(cross_heads, 0, cross_H, cross_D, state.beam));
+                   {state.source_lengths, any_order}, heads_of(cross_heads, 0, cross_H, cross_D, state.beam),
+                   caches.cross.scales());
     apply(layer.cross_output, cross_heads, branch);
     normalize(branch, x);
 

@@ -11,9 +11,10 @@
 namespace headshare {
 
 struct DecoderSizes {
-  Size capacity;                            // target positions at most
-  Size beam = 1;                            // hypotheses per sentence
-  std::optional<ElementType> cache_type{};  // of a float32 model also bfloat16; not given: the model's type
+  Size capacity;  // target positions at most
+  Size beam = 1;  // hypotheses per sentence
+  // Not given: the type that the model computes in. Of float32 also bfloat16, and on Device::cuda int8 of either.
+  std::optional<ElementType> cache_type{};
 };
 
 // What decoding keeps between steps: per decoder layer the self-attention cache, which grows, and the keys and values
@@ -80,6 +81,8 @@ class Decoder {
   PackedLinear joined(const std::vector<const Linear*>& linears);
   void prepare(DecoderState& state) const;
   void queue_step(const DecoderState& state) const;
+
+  void check_cache_type(ElementType type) const;
 
   const Transformer& model_;
   std::vector<Layer> layers_;

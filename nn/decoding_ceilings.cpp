@@ -100,12 +100,13 @@ double CeilingMeter::seconds_of_call(const std::function<void()>& call, bool tea
 }
 
 // The first product of the feed-forward layer, again and again with the same weights.
-double CeilingMeter::product_flops(const TransformerConfig& config, Size rows) {
-  const Size C = config.d_model, F = config.d_ff;
-  double& flops = measured_[text("product ", rows, ' ', C, ' ', F)];
+double CeilingMeter::product_flops(const Transformer& model, Size rows) {
+  const Size C = model.config().d_model, F = model.config().d_ff;
+  const TensorOptions options = model.activations();
+  const Tf32Products tf32(model.precision() == Precision::tf32);
+  double& flops = measured_[text("product ", rows, ' ', C, ' ', F, ' ', name(model.precision()))];
   if (flops != 0) return flops;
   Generator generator(1);
-  const TensorOptions options{ElementType::float32, device_};
   const PackedMatrix weight = pack_matrix(random_normal({C, F}, 1, generator, options));
   const Tensor x = random_normal({rows, C}, 1, generator, options), y({rows, F}, options);
   const double seconds = seconds_of_call([&] { linear_into(x, weight, {}, Activation::none, y); }, true);
@@ -113,25 +114,29 @@ double CeilingMeter::product_flops(const TransformerConfig& config, Size rows) {
 }
 
 // Attention of as many key/value heads, of some sentences, as the nearest caches hold, again and again.
-double CeilingMeter::attention_flops(const Attention& attention, const DecodingMeasurement& measurement, Size sentences,
-                                     Size targets, Size positions) {
+double CeilingMeter::attention_flops(const Attention& attention, const DecodingMeasurement& measurement,
+                                     TensorOptions options, Size sentences, Size targets, Size positions) {
   const Size D = attention.head_size(), group = attention.mode.heads / attention.mode.kv_heads;
-  const ElementType type = measurement.cache_type.value_or(ElementType::float32);
+  const ElementType type = measurement.cache_type.value_or(options.type);
   const Size position_bytes = 2 * D * bytes_of(type), S = std::clamp(near_bytes / position_bytes, Size{1}, positions);
   const Size heads = std::max(Size{1}, all_near_bytes(device_) / (S * position_bytes));
   const Size G = std::min(heads, attention.mode.kv_heads), H = G * group, B = std::clamp(heads / G, Size{1}, sentences);
-  double& flops = measured_[text("attention ", B, ' ', targets, ' ', S, ' ', H, ' ', G, ' ', D, ' ', name(type))];
+  double& flops = measured_[text("attention ", B, ' ', targets, ' ', S, ' ', H, ' ', G, ' ', D, ' ', name(options.type),
+                                 ' ', name(type))];
   if (flops != 0) return flops;
   Generator generator(1);
-  const TensorOptions options{ElementType::float32, device_};
-  const auto cached = [&] {
-    const Tensor stored = Tensor({B, G, S, D}, {type, device_}).transpose(1, 2);  // [B, S, G, D]
-    copy_heads(random_normal({B, S, G, D}, 1, generator, options), stored);
-    return stored;
+  KeyValueCache cache(B, G, S, D, {type, device_});
+  const auto random_heads = [&](Size rows, Size count) {
+    return random_normal({B, rows, count, D}, 1, generator, options);
   };
-  const Tensor query = random_normal({B, targets, H, D}, 1, generator, options), output = empty_like(query),
-               key = cached(), value = cached();
-  const double seconds = seconds_of_call([&] { attention_into(query, key, value, {{}, any_order}, output); }, true);
+  cache.append({Variable(random_heads(S, G)), Variable(random_heads(S, G))});
+  const KeysValues cached = cache.keys_values();
+  const Tensor query = random_heads(targets, H), output = empty_like(query);
+  const double seconds = seconds_of_call(
+      [&] {
+        attention_into(query, cached.key.value(), cached.value.value(), {{}, any_order}, output, cache.scales());
+      },
+      true);
   return flops = 4 * number(B * targets * H * S * D) / seconds;
 }
 
@@ -149,7 +154,7 @@ double CeilingMeter::choosing_seconds(const Decoder& decoder, const DecodingMeas
       seconds = seconds_of_work(device_, [&] { argmax_into(logits, tokens); });
     } else {
       // Searches of usual length, one after the other: what a hypothesis has said so far is copied at every step.
-      const Variable memory(zeros({sentences, 1, decoder.model().config().d_model}, options));
+      const Variable memory(zeros({sentences, 1, decoder.model().config().d_model}, decoder.model().activations()));
       const Tensor lengths = full({sentences}, 1, integers);
       const std::vector<Size> limits(static_cast<std::size_t>(sentences), chosen_steps);
       std::optional<BeamSearch> search;
@@ -165,11 +170,15 @@ double CeilingMeter::choosing_seconds(const Decoder& decoder, const DecodingMeas
 }
 
 DecodingCeilings CeilingMeter::ceilings(const Decoder& decoder, const DecodingMeasurement& measurement) {
-  const DecoderLayer& layer = decoder.model().decoder().front();
+  const Transformer& model = decoder.model();
+  const DecoderLayer& layer = model.decoder().front();
+  const TensorOptions options = model.activations();
+  const Size target_positions = (measurement.target_length + 1) / 2;
   return {reading_,
-          product_flops(decoder.model().config(), measurement.rows()),
-          attention_flops(layer.self, measurement, measurement.rows(), 1, (measurement.target_length + 1) / 2),
-          attention_flops(layer.cross, measurement, measurement.batch, measurement.beam, measurement.source_length),
+          product_flops(model, measurement.rows()),
+          attention_flops(layer.self, measurement, options, measurement.rows(), 1, target_positions),
+          attention_flops(layer.cross, measurement, options, measurement.batch, measurement.beam,
+                          measurement.source_length),
           operation_seconds_,
           team_seconds_,
           choosing_seconds(decoder, measurement),

@@ -30,9 +30,9 @@ class CeilingMeter {
   double team_seconds() const { return team_seconds_; }
 
  private:
-  double product_flops(const TransformerConfig& config, Size rows);
-  double attention_flops(const Attention& attention, const DecodingMeasurement& measurement, Size sentences,
-                         Size targets, Size positions);
+  double product_flops(const Transformer& model, Size rows);
+  double attention_flops(const Attention& attention, const DecodingMeasurement& measurement, TensorOptions options,
+                         Size sentences, Size targets, Size positions);
   double choosing_seconds(const Decoder& decoder, const DecodingMeasurement& measurement);
   double seconds_of_call(const std::function<void()>& call, bool team) const;
 

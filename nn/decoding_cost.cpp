@@ -37,6 +37,11 @@ double positions_seen(Size target_length, Size window) {
   return number(w * (w + 1) / 2 + (T - w) * w) / number(T);
 }
 
+// Of D cached numbers; int8 ones have a float32 scale beside them.
+double cached_head_bytes(Size head_size, ElementType type) {
+  return number(head_size * bytes_of(type)) + (type == ElementType::int8 ? sizeof(float) : 0);
+}
+
 }  // namespace
 
 // ---- Counting -------------------------------------------------------------------------------------------------------
@@ -45,14 +50,15 @@ DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& me
   const Transformer& model = decoder.model();
   const TransformerConfig& config = model.config();
   const Size rows = measurement.rows(), C = config.d_model;
-  const double cached_bytes = number(bytes_of(measurement.cache_type.value_or(model.options().type)));
+  const ElementType computed = model.activations().type;
   DecodingCost cost;
   TeamCount count;
 
   // Numbers cached for one position: of the G heads, keys and values. Operations with them: of all H heads.
   const auto attend = [&](const Attention& attention, double positions, Size caches, Work& work) {
     const double of_head = 2 * positions * number(attention.head_size());
-    work.bytes += number(caches) * of_head * number(attention.mode.kv_heads) * cached_bytes;
+    work.bytes += number(caches) * 2 * positions * number(attention.mode.kv_heads) *
+                  cached_head_bytes(attention.head_size(), measurement.cache_type.value_or(computed));
     work.flops += 2 * number(rows) * of_head * number(attention.mode.heads);
     count.attention(number(rows) * of_head * number(attention.mode.heads));
   };
@@ -62,7 +68,7 @@ DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& me
   for (const DecoderLayer& layer : model.decoder()) {
     const Size heads_width = layer.self.key.weight.extent(1);
     count.product(rows, layer.self.query.weight.extent(1) + 2 * heads_width, C);
-    for (int key_and_value = 0; key_and_value < 2; ++key_and_value) count.rows(rows, 2 * heads_width);
+    count.rows(rows, 4 * heads_width);  // keys and values into the caches
     attend(layer.self, positions_seen(measurement.target_length, layer.self.mode.window), rows, cost.self_cache);
     multiply(layer.self.output);
     multiply(layer.cross.query);
@@ -78,7 +84,7 @@ DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& me
   for (int counts = 0; counts < 2; ++counts) count.rows(1, rows);  // the tokens' copy, the positions seen
 
   const double weights = number(decoder.weight_bytes());
-  cost.weights = {weights, 2 * number(rows) * weights / number(bytes_of(model.options().type))};
+  cost.weights = {weights, 2 * number(rows) * weights / number(bytes_of(computed))};
   const double moving = number(measurement.beam - 1) / number(measurement.beam);
   cost.moved_bytes = 2 * moving * cost.self_cache.bytes;  // read and written
   cost.operations = count.operations();

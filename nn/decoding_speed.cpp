@@ -10,13 +10,32 @@
 #include "tensor/reduce.h"
 
 namespace headshare {
+namespace {
+
+constexpr Size different_numbers = Size{1} << 22;
+
+// What the encoder would make of a sentence does not matter here, only how long it is. Sentences repeat where there are
+// many: drawing gigabytes of random numbers would take longer than what is measured.
+Tensor random_memory(const Shape& shape, TensorOptions options) {
+  Generator generator(1);
+  const Size B = shape[0], S = shape[1], C = shape[2];
+  const Size different = std::clamp(different_numbers / std::max(S * C, Size{1}), Size{1}, B);
+  const Tensor some = random_normal({different, S, C}, 1, generator, options);
+  if (different == B) return some;
+  const Tensor all(shape, options);
+  for (Size b = 0; b < B; b += different) {
+    const Size count = std::min(different, B - b);
+    all.slice(0, b, b + count).copy_from(some.slice(0, 0, count));
+  }
+  return all;
+}
+
+}  // namespace
 
 DecodingRun::DecodingRun(const Decoder& decoder, const DecodingMeasurement& measurement) : decoder_(decoder) {
   const Transformer& model = decoder.model();
-  // What the encoder would make of a sentence does not matter here, only how long it is.
-  Generator generator(1);
   const Shape shape{measurement.batch, measurement.source_length, model.config().d_model};
-  const Variable memory(random_normal(shape, 1, generator, model.options()));
+  const Variable memory(random_memory(shape, model.activations()));
   const TensorOptions integers{ElementType::int32, model.options().device};
   const Tensor lengths = full({measurement.batch}, static_cast<double>(measurement.source_length), integers);
   state_ = decoder.start(memory, lengths, {measurement.target_length, measurement.beam, measurement.cache_type});

@@ -51,17 +51,30 @@ KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head
   const Size places = window > 0 ? std::min(capacity, window) : capacity;
   key_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
   value_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
+  if (options.type != ElementType::int8) return;
+  key_scales_ = Tensor({batch + 1, kv_heads, places, 1}, {ElementType::float32, options.device});
+  value_scales_ = empty_like(key_scales_);
 }
 
-Size KeyValueCache::bytes() const { return key_.defined() ? 2 * batch_ * (key_.bytes() / key_.extent(0)) : 0; }
+std::vector<Tensor*> KeyValueCache::tensors() {
+  if (key_scales_.defined()) return {&key_, &value_, &key_scales_, &value_scales_};
+  return {&key_, &value_};
+}
+
+Size KeyValueCache::bytes() const {
+  if (!key_.defined()) return 0;
+  const Size scales = key_scales_.defined() ? key_scales_.bytes() : 0;
+  return 2 * batch_ * ((key_.bytes() + scales) / key_.extent(0));
+}
 
 void KeyValueCache::append(const KeysValues& next) {
   const Size end = end_after(next.key.extent(1));
   for (Size done = 0; length_ < end;) {  // in pieces that end where the ring does
     const Size place = length_ % places(), count = std::min(end - length_, places() - place);
     const KeysValues to = in_places(place, place + count);
-    copy_heads(next.key.value().slice(1, done, done + count), to.key.value());
-    copy_heads(next.value.value().slice(1, done, done + count), to.value.value());
+    const HeadScales scales = scales_in_places(place, place + count);
+    copy_keys_values(next.key.value().slice(1, done, done + count), {to.key.value(), scales.key},
+                     next.value.value().slice(1, done, done + count), {to.value.value(), scales.value});
     done += count;
     length_ += count;
   }
@@ -69,8 +82,8 @@ void KeyValueCache::append(const KeysValues& next) {
 
 void KeyValueCache::write(const KeysValues& next, const Tensor& position) const {
   const KeysValues all = all_places();
-  copy_heads(next.key.value(), all.key.value(), position);
-  copy_heads(next.value.value(), all.value.value(), position);
+  copy_keys_values(next.key.value(), {all.key.value(), scales().key}, next.value.value(),
+                   {all.value.value(), scales().value}, position);
 }
 
 void KeyValueCache::advance(Size positions) { length_ = end_after(positions); }
@@ -92,19 +105,26 @@ KeysValues KeyValueCache::keys_values() const { return in_places(0, held()); }
 
 KeysValues KeyValueCache::all_places() const { return in_places(0, places()); }
 
+HeadScales KeyValueCache::scales() const { return scales_in_places(0, places()); }
+
+HeadScales KeyValueCache::scales_in_places(Size begin, Size end) const {
+  if (!key_scales_.defined()) return {};
+  const auto view = [&](const Tensor& x) { return x.slice(0, 0, batch_).slice(2, begin, end); };
+  return {view(key_scales_), view(value_scales_)};
+}
+
 void KeyValueCache::select(std::span<const std::int32_t> sentences) {
   for (const std::int32_t sentence : sentences)
     if (sentence < 0 || sentence >= batch_) fail("key/value cache: there is no sentence ", sentence, " among ", batch_);
   const Size count = static_cast<Size>(sentences.size());
   if (count >= key_.extent(0)) grow(count);
   const std::vector<RowMove> moves = plan_moves({sentences.begin(), sentences.end()}, key_.extent(0) - 1);
-  move_rows(key_, moves, held());
-  move_rows(value_, moves, held());
+  for (const Tensor* x : tensors()) move_rows(*x, moves, held());
   batch_ = count;
 }
 
 void KeyValueCache::grow(Size batch) {
-  for (Tensor* x : {&key_, &value_}) {
+  for (Tensor* x : tensors()) {
     Shape shape = x->shape();
     shape[0] = batch + 1;
     const Tensor larger(shape, x->options());

@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <span>
+#include <vector>
 
 #include "nn/attention.h"
 
 namespace headshare {
 
 // Keys and values of the positions decoded so far, [B, G, places, D] each: G heads, never expanded to H. Stored as
-// options.type says; bfloat16 halves the bytes that every step reads.
+// options.type says; bfloat16 halves the bytes that every step reads. int8 quarters them, nearly: each head of D numbers
+// is divided by its largest / 127, which is kept beside it as a float32 scale.
 //
 // With a window (0: none), nobody looks further back than that, and the places are a ring: position p lies in place p
 // modulo min(capacity, window), where it overwrites one that left the window. Attention does not care where in the ring
@@ -33,6 +35,7 @@ class KeyValueCache {
   void write(const KeysValues& next, const Tensor& position) const;
   void advance(Size positions);
   KeysValues all_places() const;  // also those not written yet                             [B, places, G, D]
+  HeadScales scales() const;      // of all places; undefined unless int8                    [B, places, G]
 
   // Keeps the listed sentences, in this order, some perhaps twice: finished sentences leave, beams are reordered. A
   // sentence that keeps its place is not touched, and of one that moves, only the positions held.
@@ -42,10 +45,13 @@ class KeyValueCache {
   Size places() const { return key_.defined() ? key_.extent(2) : 0; }
   Size end_after(Size positions) const;              // the length with so many more, if they fit
   KeysValues in_places(Size begin, Size end) const;  // begin .. end - 1                    [B, end - begin, G, D]
-  void grow(Size batch);                             // room for more sentences
+  HeadScales scales_in_places(Size begin, Size end) const;
+  std::vector<Tensor*> tensors();  // all that rows are moved of
+  void grow(Size batch);           // room for more sentences
 
   Tensor key_;  // one row more than sentences: select moves in circles through it
   Tensor value_;
+  Tensor key_scales_, value_scales_;  // of int8                                            [B + 1, G, places, 1]
   Size batch_ = 0;
   Size capacity_ = 0;
   Size length_ = 0;

@@ -2,8 +2,6 @@
 
 #include <cmath>
 
-#include "tensor/reduce.h"
-
 namespace headshare {
 
 void Adam::step(Size step, double learning_rate, double gradient_scale) {
@@ -17,19 +15,20 @@ void Adam::step(Size step, double learning_rate, const Tensor& gradient_scale) {
                           .epsilon = options_.epsilon,
                           .weight_decay = options_.weight_decay,
                           .step = step};
-  for (const Slot& slot : slots_) {
-    const Tensor gradient = slot.parameter.gradient();
-    if (gradient.defined())
-      adam(settings, gradient_scale, slot.parameter.value(), gradient.contiguous(), slot.mean, slot.variance);
-  }
+  std::vector<AdamTensors> all;
+  for (const Slot& slot : slots_)
+    if (const Tensor gradient = slot.parameter.gradient(); gradient.defined())
+      all.push_back({slot.parameter.value(), gradient.contiguous(), slot.mean, slot.variance});
+  adam(settings, gradient_scale, all);
   clear_gradients();
 }
 
 Tensor Adam::squared_gradient_norm() const {
-  const Tensor squares = zeros({}, {ElementType::float64, device()});
+  std::vector<Tensor> gradients;
   for (const Slot& slot : slots_)
-    if (const Tensor gradient = slot.parameter.gradient(); gradient.defined()) add_sum_of_squares(gradient, squares);
-  return squares;
+    if (const Tensor gradient = slot.parameter.gradient(); gradient.defined())
+      gradients.push_back(gradient.contiguous());
+  return squared_norm(gradients, device());
 }
 
 double Adam::gradient_norm() const { return std::sqrt(squared_gradient_norm().item()); }

@@ -119,6 +119,7 @@ BatchLoss batch_loss(const Transformer& model, const Batch& batch, double label_
 void Trainer::update() {
   const TensorOptions scalar{ElementType::float64, model_.options().device};
   const TrainingState before = state;
+  const Tf32Products tf32(model_.precision() == Precision::tf32);  // of the backward too
   Dropout dropout(model_.config().dropout, recipe_.seed, static_cast<std::uint64_t>(state.step));
   const Tensor loss = zeros({}, scalar), nll = zeros({}, scalar);
   Size tokens = 0;

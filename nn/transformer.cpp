@@ -53,12 +53,23 @@ Transformer::Transformer(const TransformerConfig& config, std::uint64_t seed, Te
     for (int i = 0; i < 2; ++i) final_norms_.emplace_back(C, options);
 }
 
+void Transformer::compute_in(Precision precision) {
+  check(precision, options().device);
+  if (precision != Precision::fp32 && options().type != ElementType::float32)
+    fail("precision ", name(precision), ": a model of ", name(options().type), " is computed with as it is");
+  precision_ = precision;
+}
+
+TensorOptions Transformer::activations() const {
+  return {precision_ == Precision::bf16 ? ElementType::bfloat16 : options().type, options().device};
+}
+
 // --- Forward ---
 
 // Embeddings times sqrt(C), so that the positions, of size 1, do not drown them (Vaswani et al. 2017, 3.4).
 Variable Transformer::embed(const Tensor& tokens) const {
   const Variable& positions = config_.positions == Positions::learned ? learned_positions_ : fixed_positions_;
-  return embedding(tokens, table_, std::sqrt(static_cast<double>(config_.d_model)), positions, 0);
+  return embedding(tokens, table_, std::sqrt(static_cast<double>(config_.d_model)), positions, 0, activations().type);
 }
 
 const Tensor& Transformer::positions() const {
@@ -91,6 +102,7 @@ Variable Transformer::decoder_layer(const DecoderLayer& layer, const Variable& x
 }
 
 Variable Transformer::encode(const Tensor& source, const Tensor& source_lengths, Dropout& dropout) const {
+  const Tf32Products tf32(precision_ == Precision::tf32);
   const Mask mask{source_lengths, any_order};
   Variable x = dropout(embed(source));  // [B, S, C]
   for (const EncoderLayer& layer : encoder_) x = encoder_layer(layer, x, mask, dropout);
@@ -99,6 +111,7 @@ Variable Transformer::encode(const Tensor& source, const Tensor& source_lengths,
 
 Variable Transformer::decode(const Tensor& target, const Variable& memory, const Tensor& source_lengths,
                              Dropout& dropout) const {
+  const Tf32Products tf32(precision_ == Precision::tf32);
   const Mask cross_mask{source_lengths, any_order};
   Variable x = dropout(embed(target));  // [B, T, C]
   for (const DecoderLayer& layer : decoder_)
@@ -106,7 +119,10 @@ Variable Transformer::decode(const Tensor& target, const Variable& memory, const
   return final_norms_.empty() ? x : final_norms_[1](x);
 }
 
-Variable Transformer::logits(const Variable& x) const { return matmul(x, transpose(table_, 0, 1)); }
+Variable Transformer::logits(const Variable& x) const {
+  const Tf32Products tf32(precision_ == Precision::tf32);
+  return matmul(x, transpose(table_, 0, 1));
+}
 
 // --- Parameters ---
 
@@ -149,6 +165,7 @@ void copy_parameters(const Transformer& source, const Transformer& destination) 
 
 Transformer clone(const Transformer& model) {
   Transformer copy(model.config(), 0, model.options());
+  copy.compute_in(model.precision());
   copy_parameters(model, copy);
   return copy;
 }

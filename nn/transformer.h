@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/precision.h"
 #include "nn/transformer_config.h"
 
 namespace headshare {
@@ -36,7 +37,12 @@ class Transformer {
   Transformer(const TransformerConfig& config, std::uint64_t seed, TensorOptions options = {});
 
   const TransformerConfig& config() const { return config_; }
-  TensorOptions options() const { return table_.value().options(); }
+  TensorOptions options() const { return table_.value().options(); }  // of the parameters
+
+  // What it computes in; fp32 unless said otherwise. Fails where the device cannot, and for float64 parameters.
+  Precision precision() const { return precision_; }
+  void compute_in(Precision precision);
+  TensorOptions activations() const;  // of what encode, decode and logits give
 
   // source: [B, S]   lengths: [B]                                                                  result: [B, S, C]
   Variable encode(const Tensor& source, const Tensor& source_lengths, Dropout& dropout) const;
@@ -64,6 +70,7 @@ class Transformer {
                     const Function& function) const;
 
   TransformerConfig config_;
+  Precision precision_ = Precision::fp32;
   Parameter table_;              // [V, C], embedding and output projection
   Parameter learned_positions_;  // [max_length, C], only with Positions::learned
   Variable fixed_positions_;     // the same, a constant, with Positions::sinusoidal

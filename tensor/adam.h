@@ -1,16 +1,25 @@
 #pragma once
 
+#include <span>
+
 #include "kernels/adam.h"
 #include "tensor/tensor.h"
 
 namespace headshare {
 
-// One step of Adam (Kingma, Ba 2015) with decoupled weight decay (Loshchilov, Hutter 2019), in place: the parameter and
-// its two moments are read and written once. All four tensors have one shape; gradient_scale is one float64 (NaN: no
-// update).
+// A parameter, its gradient and its two moments: one shape, one type, contiguous.
+struct AdamTensors {
+  Tensor parameter, gradient, mean, variance;
+};
+
+// One step of Adam (Kingma, Ba 2015) with decoupled weight decay (Loshchilov, Hutter 2019), in place, over all of them:
+// each is read and written once. gradient_scale is one float64 on their device (NaN: no update).
 using kernels::AdamStep;
-void adam(const AdamStep& step, const Tensor& gradient_scale, const Tensor& parameter, const Tensor& gradient,
-          const Tensor& mean, const Tensor& variance);
+void adam(const AdamStep& step, const Tensor& gradient_scale, std::span<const AdamTensors> all);
+
+// The sum of the squares of all numbers of all tensors, one float64 on their device; waits for nothing. Contiguous, one
+// type.
+Tensor squared_norm(std::span<const Tensor> all, Device device);
 
 // factor, and less where that leaves a gradient norm above `limit` (0: no limit); NaN unless loss and squared_norm, one
 // float64 each, are finite. Clipping that never waits for the device.

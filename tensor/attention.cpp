@@ -36,6 +36,12 @@ template <class T>
 kernels::HeadsView<T> view(const Tensor& x) {
   return {x.strided_data<std::remove_const_t<T>>(), x.stride(0), x.stride(1), x.stride(2)};
 }
+// Of int8: with the numbers' scales, of which there is one per head of D numbers.
+kernels::HeadsView<const std::int8_t> view(const Tensor& x, const Tensor& scales) {
+  kernels::HeadsView<const std::int8_t> heads = view<const std::int8_t>(x);
+  heads.scales = scales.strided_data<float>();
+  return heads;
+}
 
 // Multiply-adds of all scores; a causal mask leaves out half of them.
 Size products(const kernels::AttentionSizes& sizes) {
@@ -44,23 +50,25 @@ Size products(const kernels::AttentionSizes& sizes) {
 
 // log_sum_exp may be undefined: not kept.
 void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, const Tensor& key, const Tensor& value,
-                   const Mask& mask, const Tensor& output, const Tensor& log_sum_exp) {
+                   const HeadScales& scales, const Mask& mask, const Tensor& output, const Tensor& log_sum_exp) {
   check_shape("attention", "value", value, key.shape());
   check_alike("attention", key, value);
   const Tensor q = readable(query), k = readable(key), v = readable(value);
   note_work(4 * products(sizes), q.bytes() + k.bytes() + v.bytes() + output.bytes());
-  dispatch_floating("attention", q, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("attention", q, [&](auto device, auto zero) {
     using T = decltype(zero);
-    const auto run = [&](auto stored) {
-      using Stored = decltype(stored);
-      kernels::attention<T, Stored>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
-                                    view<const Stored>(k), view<const Stored>(v), view<T>(output),
-                                    log_sum_exp.defined() ? log_sum_exp.data<T>() : nullptr);
+    using Wide = kernels::Wide<T>;
+    const auto run = [&](auto stored_key, auto stored_value) {
+      kernels::attention<T>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q), stored_key,
+                            stored_value, view<T>(output), log_sum_exp.defined() ? log_sum_exp.data<Wide>() : nullptr);
     };
+    constexpr bool on_cuda = std::is_same_v<decltype(device), kernels::Cuda>;
+    if constexpr (std::is_same_v<Wide, float> && on_cuda)
+      if (key.type() == ElementType::int8) return run(view(k, scales.key), view(v, scales.value));
     if constexpr (std::is_same_v<T, float>)
-      if (key.type() == ElementType::bfloat16) return run(BFloat16{});
+      if (key.type() == ElementType::bfloat16) return run(view<const BFloat16>(k), view<const BFloat16>(v));
     check_alike("attention", query, key);
-    run(zero);
+    run(view<const T>(k), view<const T>(v));
   });
 }
 
@@ -69,15 +77,17 @@ void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, co
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask) {
   const kernels::AttentionSizes sizes = sizes_of(query, key);
   const AttentionResult result{Tensor(query.shape(), query.options()),
-                               Tensor({sizes.batch, sizes.heads, sizes.targets}, query.options())};
-  run_attention(sizes, query, key, value, mask, result.output, result.log_sum_exp);
+                               Tensor({sizes.batch, sizes.heads, sizes.targets}, {wide(query.type()), query.device()})};
+  run_attention(sizes, query, key, value, {}, mask, result.output, result.log_sum_exp);
   return result;
 }
 
-void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
-                    const Tensor& output) {
+void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask, const Tensor& output,
+                    const HeadScales& scales) {
   check_shape("attention", "output", output, query.shape());
-  run_attention(sizes_of(query, key), query, key, value, mask, output, {});
+  if ((key.type() == ElementType::int8) != (scales.key.defined() && scales.value.defined()))
+    fail("attention: int8 keys and values need their scales, and others have none");
+  run_attention(sizes_of(query, key), query, key, value, scales, mask, output, {});
 }
 
 AttentionGradients attention_backward(const Tensor& d_output, const Tensor& query, const Tensor& key,
@@ -88,12 +98,12 @@ AttentionGradients attention_backward(const Tensor& d_output, const Tensor& quer
   const AttentionGradients result{Tensor(query.shape(), query.options()), Tensor(key.shape(), key.options()),
                                   Tensor(value.shape(), value.options())};
   note_work(10 * products(sizes), 2 * (q.bytes() + k.bytes() + v.bytes() + gradient.bytes()));
-  dispatch_floating("attention_backward", q, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("attention_backward", q, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::attention_backward<T>(device, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
                                    view<const T>(k), view<const T>(v), view<const T>(forward.output),
-                                   forward.log_sum_exp.data<T>(), view<const T>(gradient), view<T>(result.d_query),
-                                   view<T>(result.d_key), view<T>(result.d_value));
+                                   forward.log_sum_exp.data<kernels::Wide<T>>(), view<const T>(gradient),
+                                   view<T>(result.d_query), view<T>(result.d_key), view<T>(result.d_value));
   });
   return result;
 }

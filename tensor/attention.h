@@ -24,10 +24,15 @@ struct AttentionResult {
 };
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask);
 
+// What the numbers of int8 keys and values are multiplied with; undefined for other types.         key, value: [B, S, G]
+struct HeadScales {
+  Tensor key, value;
+};
+
 // The same into memory that is there already, without the logarithms. Keys and values may be bfloat16 where the query
-// is float32.
-void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask,
-                    const Tensor& output);
+// is float32; on Device::cuda also int8, with their scales.
+void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask, const Tensor& output,
+                    const HeadScales& scales = {});
 
 struct AttentionGradients {
   Tensor d_query, d_key, d_value;

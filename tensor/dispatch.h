@@ -2,6 +2,7 @@
 
 #include "kernels/cpu.h"
 #include "kernels/device_memory.h"
+#include "kernels/wide.h"
 #include "tensor/profile.h"
 #include "tensor/tensor.h"
 
@@ -32,6 +33,15 @@ void dispatch_floating(const char* who, const Tensor& x, const Body& body) {
     else
       fail(who, ": needs float32 or float64, not ", name(x.type()));
   });
+}
+
+// The same for the operations that a model trained in bfloat16 needs: on Device::cuda T may be BFloat16 too.
+template <class Body>
+void dispatch_with_bfloat16(const char* who, const Tensor& x, const Body& body) {
+  if (x.type() != ElementType::bfloat16) return dispatch_floating(who, x, body);
+  if (x.device() == Device::cpu) fail(who, ": only device cuda computes in bfloat16; the processor stores it at most");
+  const OperationTimer timer(who, x.device());
+  body(kernels::cuda(), BFloat16{});
 }
 
 template <class Body>

@@ -7,12 +7,28 @@
 namespace headshare {
 namespace {
 
+// Which operations a model in bfloat16 needs; all others have no kernel for it.
+template <class Operation>
+constexpr bool serves_bfloat16 =
+    std::is_same_v<Operation, kernels::Add> || std::is_same_v<Operation, kernels::Subtract> ||
+    std::is_same_v<Operation, kernels::Multiply> || std::is_same_v<Operation, kernels::Relu> ||
+    std::is_same_v<Operation, kernels::Gelu> || std::is_same_v<Operation, kernels::ReluBackward> ||
+    std::is_same_v<Operation, kernels::GeluBackward>;
+
+template <class Operation, class Body>
+void dispatch_operation(const char* who, const Tensor& x, const Body& body) {
+  if constexpr (serves_bfloat16<Operation>)
+    dispatch_with_bfloat16(who, x, body);
+  else
+    dispatch_floating(who, x, body);
+}
+
 template <class Operation>
 Tensor unary(const char* who, const Tensor& x) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
   note_work(x.count(), 2 * x.bytes());
-  dispatch_floating(who, from, [&](auto device, auto zero) {
+  dispatch_operation<Operation>(who, from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::map<Operation>(device, from.count(), from.data<T>(), y.data<T>());
   });
@@ -25,7 +41,7 @@ Tensor binary(const char* who, const Tensor& a, const Tensor& b) {
   const Shape shape = broadcast_shape(a.shape(), b.shape(), who);
   const Tensor y(shape, a.options());
   note_work(y.count(), a.bytes() + b.bytes() + y.bytes());
-  dispatch_floating(who, a, [&](auto device, auto zero) {
+  dispatch_operation<Operation>(who, a, [&](auto device, auto zero) {
     using T = decltype(zero);
     if (a.shape() == b.shape() && a.is_contiguous() && b.is_contiguous()) {
       kernels::map<Operation>(device, y.count(), a.data<T>(), b.data<T>(), y.data<T>());
@@ -60,9 +76,11 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
   note_work(2 * x.count(), 2 * x.bytes());
-  dispatch_floating("affine", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("affine", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::affine(device, from.count(), from.data<T>(), static_cast<T>(scale), static_cast<T>(shift), y.data<T>());
+    using Wide = kernels::Wide<T>;
+    kernels::affine<T>(device, from.count(), from.data<T>(), static_cast<Wide>(scale), static_cast<Wide>(shift),
+                       y.data<T>());
   });
   return y;
 }
@@ -91,7 +109,7 @@ void accumulate(const Tensor& x, const Tensor& y) {
   if (y.type() == ElementType::int32)
     dispatch_device("accumulate", y, [&](auto device) { run(device, std::int32_t{}); });
   else
-    dispatch_floating("accumulate", y, run);
+    dispatch_with_bfloat16("accumulate", y, run);
 }
 
 }  // namespace headshare

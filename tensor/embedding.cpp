@@ -15,19 +15,20 @@ void embedding_into(const Tensor& tokens, const Tensor& table, double scale, con
   check_device("embedding", "tokens", index, table.device());
   if (y.count() != index.count() * width) fail("embedding: ", index.shape(), " tokens do not fill ", y.shape());
   note_work(2 * y.count(), 2 * y.bytes());
-  dispatch_floating("embedding", table, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("embedding", y, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::embedding(device, index.count(), width, vocabulary, index.data<std::int32_t>(), table.data<T>(),
-                       static_cast<T>(scale), positions.defined() ? positions.data<T>() : nullptr, length,
-                       first_position.defined() ? first_position.data<std::int32_t>() : nullptr, y.data<T>());
+    using Wide = kernels::Wide<T>;
+    kernels::embedding<T>(device, index.count(), width, vocabulary, index.data<std::int32_t>(), table.data<Wide>(),
+                          static_cast<Wide>(scale), positions.defined() ? positions.data<Wide>() : nullptr, length,
+                          first_position.defined() ? first_position.data<std::int32_t>() : nullptr, y.data<T>());
   });
 }
 
-Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,
-                 Size first_position) {
+Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position,
+                 std::optional<ElementType> type) {
   Shape shape = tokens.shape();
   shape.append(table.extent(1));
-  const Tensor y(shape, table.options());
+  const Tensor y(shape, {type.value_or(table.type()), table.device()});
   if (positions.defined() && first_position + tokens.extent(-1) > positions.extent(0))
     fail("embedding: position ", first_position + tokens.extent(-1) - 1, " is outside the model's ",
          positions.extent(0), " positions; use shorter sentences or a model with more positions");
@@ -38,12 +39,13 @@ Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const 
 
 Tensor embedding_backward(const Tensor& dy, const Tensor& tokens, double scale, const Shape& table_shape) {
   const Tensor gradient = dy.contiguous(), index = tokens.contiguous();
-  const Tensor d_table(table_shape, dy.options());
+  const Tensor d_table(table_shape, {wide(dy.type()), dy.device()});
   note_work(2 * dy.count(), dy.bytes() + d_table.bytes());
-  dispatch_floating("embedding_backward", gradient, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("embedding_backward", gradient, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::embedding_backward(device, index.count(), table_shape[1], table_shape[0], index.data<std::int32_t>(),
-                                static_cast<T>(scale), gradient.data<T>(), d_table.data<T>());
+    using Wide = kernels::Wide<T>;
+    kernels::embedding_backward<T>(device, index.count(), table_shape[1], table_shape[0], index.data<std::int32_t>(),
+                                   static_cast<Wide>(scale), gradient.data<T>(), d_table.data<Wide>());
   });
   return d_table;
 }
@@ -70,7 +72,7 @@ Tensor dropout(const Tensor& x, const DropoutMask& mask) {
   const Tensor from = x.contiguous();
   const Tensor y = empty_like(from);
   note_work(2 * x.count(), 2 * x.bytes());
-  dispatch_floating("dropout", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("dropout", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::dropout(device, from.count(), mask, from.data<T>(), y.data<T>());
   });

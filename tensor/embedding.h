@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "kernels/dropout.h"
 #include "tensor/tensor.h"
 
@@ -8,7 +10,10 @@ namespace headshare {
 // Rows of the table times `scale`, plus the row of `positions` for where each token stands (positions may be
 // undefined).
 // tokens: int32 [B, T]   table: [V, C]   positions: [at least first_position + T, C]                  result: [B, T, C]
-Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position);
+// `type` is the result's: the table's (not given), or bfloat16 of a float32 table. The gradient of the table has the
+// table's.
+Tensor embedding(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions, Size first_position,
+                 std::optional<ElementType> type = {});
 // The same into contiguous memory that is there already. first_position is one int32 on the device, or undefined: 0;
 // the caller knows that `positions` reach that far.
 void embedding_into(const Tensor& tokens, const Tensor& table, double scale, const Tensor& positions,

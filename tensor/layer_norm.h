@@ -6,7 +6,8 @@ namespace headshare {
 
 // Layer normalisation (Ba, Kiros, Hinton 2016) of x + residual over the last dimension, in one pass over memory:
 //   z = x + residual,  y = gain (z - mean z) / sqrt(variance z + epsilon) + bias
-// residual may be undefined: then z is x.                x, residual, y: [..., n]   gain, bias: [n]   statistics: [...]
+// residual may be undefined: then z is x. gain, bias and their gradients, and the statistics are of wide(type of x).
+//                                                        x, residual, y: [..., n]   gain, bias: [n]   statistics: [...]
 struct LayerNorm {
   Tensor y;
   Tensor sum;  // z, which the backward needs

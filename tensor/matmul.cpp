@@ -1,5 +1,8 @@
 #include "tensor/matmul.h"
 
+#include <utility>
+
+#include "kernels/matmul_ladder.h"
 #include "tensor/dispatch.h"
 
 namespace headshare {
@@ -30,16 +33,48 @@ kernels::MatrixView<T> view(const Tensor& x) {
   return {x.strided_data<T>(), x.stride(-2), x.stride(-1), batch_stride(x)};
 }
 
+thread_local bool tf32_products = false;
+
+// The kernel for the types and the device: c = activation(a b + bias).
+template <class Device, class T, class Out>
+void multiply(Device device, const kernels::MatmulSizes& sizes, const kernels::MatrixView<T>& a,
+              const kernels::MatrixView<T>& b, Out* c, const kernels::Epilogue<Out>& epilogue) {
+  if constexpr (std::is_same_v<T, BFloat16>)
+    kernels::matmul_bf16(device, sizes, a, b, c, epilogue);
+  else if constexpr (std::is_same_v<T, float> && std::is_same_v<Device, kernels::Cuda>)
+    tf32_products ? kernels::matmul_tf32(device, sizes, a, b, c, epilogue)
+                  : kernels::matmul<T>(device, sizes, a, b, c, epilogue);
+  else
+    kernels::matmul<T>(device, sizes, a, b, c, epilogue);
+}
+
+// Calls body(device, T{}, Out{}): T the type of the factors, Out that of the result.
+template <class Body>
+void dispatch_product(const char* who, const Tensor& factor, ElementType result, const Body& body) {
+  dispatch_with_bfloat16(who, factor, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    if constexpr (std::is_same_v<T, BFloat16>)
+      if (result == ElementType::float32) return body(device, zero, float{});
+    if (result != factor.type()) fail(who, ": a product of ", name(factor.type()), " is no ", name(result));
+    body(device, zero, zero);
+  });
+}
+
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
+Tf32Products::Tf32Products(bool wanted) : before_(std::exchange(tf32_products, wanted)) {}
+Tf32Products::~Tf32Products() { tf32_products = before_; }
+
+Tensor matmul(const Tensor& a, const Tensor& b) { return matmul(a, b, a.type()); }
+
+Tensor matmul(const Tensor& a, const Tensor& b, ElementType result) {
   check_alike("matmul", a, b);
   if (a.rank() < 2 || b.rank() < 2 || a.extent(-1) != b.extent(-2))
     fail("matmul: ", a.shape(), " times ", b.shape(), ": the inner extents must be equal");
   if (b.rank() == 2 && a.rank() > 2 && a.is_contiguous()) {  // one matrix for all rows: a single large product
     Shape shape = a.shape();
     shape[-1] = b.extent(-1);
-    return matmul(a.reshape({a.count() / std::max(a.extent(-1), Size{1}), a.extent(-1)}), b).reshape(shape);
+    return matmul(a.reshape({a.count() / std::max(a.extent(-1), Size{1}), a.extent(-1)}), b, result).reshape(shape);
   }
   Shape batch_a = a.shape().without(-1).without(-1), batch_b = b.shape().without(-1).without(-1);
   Shape shape = a.rank() >= b.rank() ? batch_a : batch_b;
@@ -49,12 +84,13 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   shape.append(a.extent(-2));
   shape.append(b.extent(-1));
   const Tensor left = readable(a), right = readable(b);
-  const Tensor c(shape, a.options());
+  const Tensor c(shape, {result, a.device()});
   const kernels::MatmulSizes sizes{batch, a.extent(-2), b.extent(-1), a.extent(-1)};
   note_work(2 * batch * sizes.m * sizes.n * sizes.k, a.bytes() + b.bytes() + c.bytes());
-  dispatch_floating("matmul", a, [&](auto device, auto zero) {
+  dispatch_product("matmul", a, result, [&](auto device, auto zero, auto out) {
     using T = decltype(zero);
-    kernels::matmul<T>(device, sizes, view<T>(left), view<T>(right), c.data<T>(), {});
+    using Out = decltype(out);
+    multiply(device, sizes, view<T>(left), view<T>(right), c.data<Out>(), kernels::Epilogue<Out>{});
   });
   return c;
 }
@@ -71,14 +107,14 @@ LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, A
   LinearResult result{Tensor(shape, x.options()), {}};
   if (activation == Activation::gelu) result.before_activation = Tensor(shape, x.options());
   note_work(2 * result.y.count() * w.extent(0), x.bytes() + weight.bytes() + result.y.bytes());
-  dispatch_floating("linear", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("linear", from, [&](auto device, auto zero) {
     using T = decltype(zero);
     kernels::Epilogue<T> epilogue;
-    if (bias.defined()) epilogue.bias = bias.data<T>();
+    if (bias.defined()) epilogue.bias = bias.data<kernels::Wide<T>>();
     epilogue.activation = activation;
     if (activation == Activation::gelu) epilogue.before_activation = result.before_activation.data<T>();
-    kernels::matmul<T>(device, {1, rows, w.extent(1), w.extent(0)}, {from.data<T>(), w.extent(0), 1}, view<T>(w),
-                       result.y.data<T>(), epilogue);
+    multiply(device, {1, rows, w.extent(1), w.extent(0)}, {from.data<T>(), w.extent(0), 1}, view<T>(w),
+             result.y.data<T>(), epilogue);
   });
   return result;
 }
@@ -87,9 +123,11 @@ PackedMatrix pack_matrix(const Tensor& matrix) {
   if (matrix.rank() != 2) fail("pack_matrix: ", matrix.shape(), " is not a matrix");
   const Tensor from = readable(matrix);
   PackedMatrix packed{{}, matrix.extent(0), matrix.extent(1)};
-  dispatch_floating("pack_matrix", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("pack_matrix", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    packed.data = Tensor({kernels::packed_size<T>(packed.k, packed.n)}, matrix.options());
+    Size size = packed.k * packed.n;
+    if constexpr (std::is_same_v<decltype(device), kernels::Cpu>) size = kernels::packed_size<T>(packed.k, packed.n);
+    packed.data = Tensor({size}, matrix.options());
     kernels::pack_matrix<T>(device, packed.k, packed.n, view<T>(from), packed.data.data<T>());
   });
   return packed;
@@ -98,16 +136,23 @@ PackedMatrix pack_matrix(const Tensor& matrix) {
 void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation activation,
                  const Tensor& y) {
   check_alike("linear", x, weight.data);
-  check_alike("linear", x, y);
   const Size rows = x.extent(0);
   check_shape("linear", "x", x, {rows, weight.k});
   check_shape("linear", "y", y, {rows, weight.n});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.n});
   note_work(2 * rows * weight.n * weight.k, x.bytes() + weight.data.bytes() + y.bytes());
-  dispatch_floating("linear", x, [&](auto device, auto zero) {
+  dispatch_product("linear", x, y.type(), [&](auto device, auto zero, auto out) {
     using T = decltype(zero);
-    kernels::matmul_packed<T>(device, rows, weight.n, weight.k, {x.data<T>(), weight.k, 1}, weight.data.data<T>(),
-                              y.data<T>(), {bias.defined() ? bias.data<T>() : nullptr, activation, nullptr});
+    using Out = decltype(out);
+    const kernels::MatrixView<T> rows_of_x{x.data<T>(), weight.k, 1};
+    const kernels::Epilogue<Out> epilogue{bias.defined() ? bias.data<kernels::Wide<T>>() : nullptr, activation,
+                                          nullptr};
+    if constexpr (std::is_same_v<decltype(device), kernels::Cpu>)
+      kernels::matmul_packed<T>(device, rows, weight.n, weight.k, rows_of_x, weight.data.data<T>(), y.data<Out>(),
+                                epilogue);
+    else  // packed is simply B without gaps there
+      multiply(device, {1, rows, weight.n, weight.k}, rows_of_x, {weight.data.data<T>(), weight.n, 1}, y.data<Out>(),
+               epilogue);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "tensor/reduce.h"
 
 #include "kernels/reduce.h"
+#include "kernels/top_k.h"
 #include "tensor/dispatch.h"
 #include "tensor/elementwise.h"
 
@@ -23,11 +24,11 @@ struct Middle {
 Tensor sum(const Tensor& x, int dimension) {
   const Tensor from = x.contiguous();
   const Middle middle(x.shape(), dimension);
-  const Tensor y(x.shape().without(dimension), x.options());
+  const Tensor y(x.shape().without(dimension), {wide(x.type()), x.device()});
   note_work(x.count(), x.bytes());
-  dispatch_floating("sum", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("sum", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::sum(device, middle.outer, middle.n, middle.inner, from.data<T>(), y.data<T>());
+    kernels::sum<T>(device, middle.outer, middle.n, middle.inner, from.data<T>(), y.data<kernels::Wide<T>>());
   });
   return y;
 }
@@ -77,6 +78,21 @@ void argmax_into(const Tensor& x, const Tensor& index) {
     using T = decltype(zero);
     kernels::argmax(device, index.count(), x.extent(-1), from.data<T>(), index.data<std::int32_t>());
   });
+}
+
+Largest top_k(const Tensor& x, Size count) {
+  const Tensor from = x.contiguous();
+  Shape shape = x.shape();
+  shape[-1] = count;
+  const Largest result{Tensor(shape, x.options()), Tensor(shape, {ElementType::int32, x.device()})};
+  note_work(x.count(), x.bytes());
+  dispatch_floating("top_k", from, [&](auto device, auto zero) {
+    using T = decltype(zero);
+    const Size rows = x.extent(-1) == 0 ? 0 : x.count() / x.extent(-1);
+    kernels::top_k(device, rows, x.extent(-1), count, from.data<T>(), result.value.data<T>(),
+                   result.index.data<std::int32_t>());
+  });
+  return result;
 }
 
 Tensor sum(const Tensor& x) { return sum(x.reshape({x.count()}), 0); }

@@ -4,7 +4,7 @@
 
 namespace headshare {
 
-// Over one dimension, which disappears from the shape.
+// Over one dimension, which disappears from the shape. Sums of bfloat16 numbers are float32.
 Tensor sum(const Tensor& x, int dimension);
 Tensor mean(const Tensor& x, int dimension);
 
@@ -19,6 +19,14 @@ Tensor max_backward(const Tensor& index, const Tensor& dy, int dimension, const 
 // Position of the first maximum of each row.                                   x: [..., n]   result: int32 [...]
 Tensor argmax(const Tensor& x);
 void argmax_into(const Tensor& x, const Tensor& index);  // the same into contiguous memory that is there already
+
+// The `count` largest numbers of each row in order, and where they stand; of equal ones the first comes first.
+//                                                                  x: [..., n]   value: [..., count]   index: int32
+struct Largest {
+  Tensor value;
+  Tensor index;
+};
+Largest top_k(const Tensor& x, Size count);
 
 // Over all elements, to rank 0.
 Tensor sum(const Tensor& x);

@@ -61,14 +61,15 @@ CrossEntropy cross_entropy(const Tensor& logits, const Tensor& targets, double s
   check_device("cross_entropy", "targets", targets, logits.device());
   const Tensor from = logits.contiguous();
   const Shape shape{logits.extent(0)};
-  const CrossEntropy result{Tensor(shape, logits.options()), Tensor(shape, logits.options()),
-                            Tensor(shape, logits.options())};
+  const TensorOptions exact{wide(logits.type()), logits.device()};
+  const CrossEntropy result{Tensor(shape, exact), Tensor(shape, exact), Tensor(shape, exact)};
   note_work(5 * from.count(), from.bytes());
-  dispatch_floating("cross_entropy", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("cross_entropy", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::cross_entropy(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
-                           static_cast<T>(smoothing), result.loss.data<T>(), result.nll.data<T>(),
-                           result.log_sum_exp.data<T>());
+    using Wide = kernels::Wide<T>;
+    kernels::cross_entropy<T>(device, from.extent(0), from.extent(1), from.data<T>(), targets.data<std::int32_t>(),
+                              static_cast<Wide>(smoothing), result.loss.data<Wide>(), result.nll.data<Wide>(),
+                              result.log_sum_exp.data<Wide>());
   });
   return result;
 }
@@ -79,11 +80,12 @@ Tensor cross_entropy_backward(const Tensor& d_loss, Tensor logits, const Tensor&
   const Tensor from = logits.contiguous(), gradient = d_loss.contiguous();
   const Tensor d_logits = reuse ? from : empty_like(from);
   note_work(5 * from.count(), 2 * from.bytes());
-  dispatch_floating("cross_entropy_backward", from, [&](auto device, auto zero) {
+  dispatch_with_bfloat16("cross_entropy_backward", from, [&](auto device, auto zero) {
     using T = decltype(zero);
-    kernels::cross_entropy_backward(device, from.extent(0), from.extent(1), from.data<T>(),
-                                    targets.data<std::int32_t>(), static_cast<T>(smoothing), log_sum_exp.data<T>(),
-                                    gradient.data<T>(), d_logits.data<T>());
+    using Wide = kernels::Wide<T>;
+    kernels::cross_entropy_backward<T>(device, from.extent(0), from.extent(1), from.data<T>(),
+                                       targets.data<std::int32_t>(), static_cast<Wide>(smoothing),
+                                       log_sum_exp.data<Wide>(), gradient.data<Wide>(), d_logits.data<T>());
   });
   return d_logits;
 }

@@ -12,7 +12,8 @@ Tensor log_softmax_backward(const Tensor& dy, const Tensor& y);  // dy_i - exp(y
 
 // Cross-entropy with label smoothing (Szegedy et al. 2016), fused with the softmax: no matrix of probabilities is kept.
 //   loss = -(1 - smoothing) log p[target] - smoothing mean_v log p[v],  nll = -log p[target]
-// A target below 0 is padding: loss, nll and gradient 0.             logits: [N, V]   targets: int32 [N]   results: [N]
+// A target below 0 is padding: loss, nll and gradient 0. The results are of wide(type of the logits).
+//                                                                    logits: [N, V]   targets: int32 [N]   results: [N]
 struct CrossEntropy {
   Tensor loss;
   Tensor nll;

@@ -102,6 +102,9 @@ void Tensor::copy_from(const Tensor& source) const {
 
 Tensor Tensor::to(ElementType type) const {
   if (type == type_) return *this;
+  // A transposed matrix stays one: neither the copy nor who reads the result need move its elements around.
+  if (rank() == 2 && !is_contiguous() && transpose(0, 1).is_contiguous())
+    return transpose(0, 1).to(type).transpose(0, 1);
   const Tensor from = contiguous();
   Tensor result(shape_, {type, device()});
   dispatch_any("convert", from, [&](auto device, auto zero) {

@@ -24,6 +24,15 @@ using test::on_device;
 
 using Order = AttentionMask::Order;
 
+// A number in another type; bfloat16 has ways from and to float alone.
+template <class To, class From>
+To number_as(From x) {
+  if constexpr (std::is_same_v<From, BFloat16> && !std::is_same_v<To, BFloat16>)
+    return static_cast<To>(static_cast<float>(x));
+  else
+    return static_cast<To>(x);
+}
+
 // Heads in a vector that ends exactly at the last element used, so that the address sanitizer sees the first step too
 // far. Elements between the heads (strides larger than need be) hold NaN: reading one shows in the result, and writing
 // one is checked.
@@ -53,7 +62,9 @@ struct Heads {
   }
 };
 
-enum class Layout { positions_first, joint_projection, cache };
+// What stands between heads in memory: nothing; at the end of each position 5 numbers of something else, or 16, with
+// which heads may still lie on whole 16 bytes; room for more positions.
+enum class Layout { positions_first, joint_projection, aligned_projection, cache };
 
 template <class T>
 Heads<T> make_heads(Size batch, Size positions, Size heads, Size depth, Layout layout) {
@@ -62,11 +73,12 @@ Heads<T> make_heads(Size batch, Size positions, Size heads, Size depth, Layout l
     const Size capacity = positions + 3;
     h.position_stride = depth, h.head_stride = capacity * depth, h.batch_stride = heads * h.head_stride;
   } else {  // [B, T, H, D], or the first part of rows that hold something else behind it
-    h.head_stride = depth, h.position_stride = heads * depth + (layout == Layout::joint_projection ? 5 : 0);
+    const Size behind = layout == Layout::joint_projection ? 5 : layout == Layout::aligned_projection ? 16 : 0;
+    h.head_stride = depth, h.position_stride = heads * depth + behind;
     h.batch_stride = positions * h.position_stride;
   }
   const Size last = h.at(batch - 1, positions - 1, heads - 1, depth - 1);
-  h.data.assign(static_cast<std::size_t>(last + 1), std::numeric_limits<T>::quiet_NaN());
+  h.data.assign(static_cast<std::size_t>(last + 1), number_as<T>(std::numeric_limits<float>::quiet_NaN()));
   return h;
 }
 
@@ -79,8 +91,10 @@ void fill(Heads<T>& h, Generator& generator) {
 
 template <class To, class From>
 Heads<To> converted(const Heads<From>& from) {
-  return {from.batch,        from.positions,       from.heads,       from.depth,
-          from.batch_stride, from.position_stride, from.head_stride, Array<To>(from.data.begin(), from.data.end())};
+  Heads<To> to{from.batch,        from.positions,       from.heads,       from.depth,
+               from.batch_stride, from.position_stride, from.head_stride, Array<To>(from.data.size())};
+  std::transform(from.data.begin(), from.data.end(), to.data.begin(), number_as<To, From>);
+  return to;
 }
 
 template <class T>
@@ -109,6 +123,17 @@ inline Problem<double> make_problem(AttentionSizes sizes, Order order, Array<std
   return p;
 }
 
+// To numbers that bfloat16 holds exactly.
+inline void round_to_bfloat16(Heads<double>& heads) {
+  for (double& x : heads.data) x = number_as<double>(BFloat16(x));
+}
+inline Problem<double> bfloat16_problem(AttentionSizes sizes, Order order, Array<std::int32_t> lengths = {},
+                                        Layout layout = Layout::positions_first) {
+  Problem<double> p = make_problem(sizes, order, std::move(lengths), layout);
+  for (Heads<double>* heads : {&p.query, &p.key, &p.value}) round_to_bfloat16(*heads);
+  return p;
+}
+
 inline Problem<double> with_window(Problem<double> p, Size window) {
   p.window = window;
   return p;
@@ -123,14 +148,14 @@ inline Problem<float> to_float(const Problem<double>& p) { return problem_in<flo
 template <class T>
 struct Result {
   Heads<T> output;
-  Array<T> log_sum_exp;  // [B, H, T]
-  Array<T> weights;      // [B, H, T, S]
+  Array<Wide<T>> log_sum_exp;  // [B, H, T]
+  Array<T> weights;            // [B, H, T, S]
 };
 
 template <class T>
-Result<T> empty_result(const Problem<T>& p) {
+Result<T> empty_result(const Problem<T>& p, Layout layout = Layout::joint_projection) {
   const auto [B, T_, S, H, G, D] = p.sizes;
-  return {make_heads<T>(B, T_, H, D, Layout::joint_projection), Array<T>(static_cast<std::size_t>(B * H * T_)),
+  return {make_heads<T>(B, T_, H, D, layout), Array<Wide<T>>(static_cast<std::size_t>(B * H * T_)),
           Array<T>(static_cast<std::size_t>(B * H * T_ * S), T{-1})};
 }
 
@@ -256,7 +281,7 @@ double largest_difference(const Array<A>& a, const Array<B>& b) {
   REQUIRE(a.size() == b.size());
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const double x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    const double x = number_as<double>(a[i]), y = number_as<double>(b[i]);
     if (std::isnan(x) && std::isnan(y)) continue;  // both untouched
     if (x == y) continue;
     const double difference = std::abs(x - y);

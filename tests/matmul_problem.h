@@ -19,13 +19,26 @@ struct Case {
   bool bias = false;
   Activation activation = Activation::none;
   bool keep_before = false;
+  Size lines_on = 1;  // lines of A and B (their rows or columns, as laid out) begin at multiples of so many elements
+};
+
+// Where the lines of such a matrix begin, and how many elements all of its batch take, nothing after the last line.
+struct Lines {
+  Size count, length, stride, matrices;
+  Lines(Size rows, Size columns, Layout layout, Size matrices_, Size lines_on = 1)
+      : count(layout == Layout::rows ? rows : columns),
+        length(layout == Layout::rows ? columns : rows),
+        stride((length + lines_on - 1) / lines_on * lines_on),
+        matrices(matrices_) {}
+  Size elements() const { return matrices * count * length == 0 ? 0 : (matrices * count - 1) * stride + length; }
 };
 
 template <class T>
-MatrixView<T> view(const Array<T>& data, Size rows, Size columns, Layout layout, Size matrices) {
-  const Size batch_stride = matrices == 1 ? 0 : rows * columns;
-  if (layout == Layout::rows) return {data.data(), columns, 1, batch_stride};
-  return {data.data(), 1, rows, batch_stride};
+MatrixView<T> view(const Array<T>& data, Size rows, Size columns, Layout layout, Size matrices, Size lines_on = 1) {
+  const Lines lines(rows, columns, layout, matrices, lines_on);
+  const Size batch_stride = matrices == 1 ? 0 : lines.count * lines.stride;
+  if (layout == Layout::rows) return {data.data(), lines.stride, 1, batch_stride};
+  return {data.data(), 1, lines.stride, batch_stride};
 }
 
 }  // namespace headshare::kernels::matmul_test

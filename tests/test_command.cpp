@@ -231,7 +231,7 @@ TEST_CASE("benchmark and profile print tables and write the same as JSON") {
   CHECK(contains(train.out, "peak MiB"));
   check_refused(headshare_command(folder, "benchmark --what fly"), 2, "--what must be decode or train");
   check_refused(headshare_command(folder, "benchmark --kv-heads 3"), 2, "--kv-heads 3 does not divide --heads 8");
-  check_refused(headshare_command(folder, "benchmark --cache f16"), 2, "--cache must be f32 or bf16");
+  check_refused(headshare_command(folder, "benchmark --cache f16"), 2, "--cache must be f32, bf16 or int8");
 
   for (const std::string what : {"train", "decode"}) {
     const Outcome profile = headshare_command(
@@ -250,6 +250,22 @@ TEST_CASE("benchmark and profile print tables and write the same as JSON") {
   check_refused(headshare_command(folder, "profile sleep"), 2, "WHAT must be train or decode");
 }
 
+TEST_CASE("a precision that the device does not have is refused before anything is done") {
+  const TemporaryFolder& folder = trained();
+  const std::string text = "--data toy/train --valid toy/valid --out refused ";
+  check_refused(headshare_command(folder, "train " + text + "--precision bf16"), 1,
+                "precision bf16: device cpu computes in fp32 only; choose device cuda, or fp32");
+  check_refused(headshare_command(folder, "train " + text + "--precision fp16"), 2,
+                "--precision must be fp32, tf32 or bf16, not fp16");
+  CHECK_FALSE(std::filesystem::exists(folder.path / "refused"));
+  check_refused(headshare_command(folder, "translate run --precision tf32", "The dog sleeps.\n"), 1,
+                "precision tf32: device cpu computes in fp32 only");
+  check_refused(headshare_command(folder, "translate run --cache int8", "The dog sleeps.\n"), 1,
+                "a cache of int8 does not serve a model that computes in float32 on device cpu");
+  CHECK(headshare_command(folder, "translate run --beam 1 --precision bf16 --device cuda", "The dog sleeps.\n").code ==
+        0);
+}
+
 TEST_CASE("evaluate says what a narrow cache costs, and translate takes it") {
   const TemporaryFolder& folder = trained();
   const Outcome evaluated = headshare_command(folder, "evaluate run --data toy/test --beam 1 --cache bf16");
@@ -257,7 +273,7 @@ TEST_CASE("evaluate says what a narrow cache costs, and translate takes it") {
   CHECK(contains(evaluated.out, "NLL from cache"));
   CHECK(headshare_command(folder, "translate run --beam 1 --cache bf16", "The dog sleeps.\n").code == 0);
   check_refused(headshare_command(folder, "translate run --cache narrow", "The dog sleeps.\n"), 2,
-                "--cache must be f32 or bf16");
+                "--cache must be f32, bf16 or int8");
 }
 
 }  // namespace headshare

@@ -29,6 +29,14 @@ Array<T> dropout(const Array<T>& x, const DropoutMask& mask) {
   return y;
 }
 
+// One step of a single parameter.
+template <class T, class Device>
+void adam_of_one(Device device, Size n, const AdamStep& step, const double* scale, T* parameter, const T* gradient,
+                 T* mean, T* variance) {
+  const kernels::AdamArrays<T> arrays{n, parameter, gradient, mean, variance};
+  kernels::adam<T>(device, step, scale, {&arrays, 1});
+}
+
 constexpr DropoutMask tenth{0.1, 0x123456789ABCDEF0u, 0xFEDCBA9876543210u};
 
 }  // namespace
@@ -174,7 +182,7 @@ TEST_CASE_TEMPLATE("several Adam steps follow the algorithm", T, float, double) 
       const AdamStep options{1e-2, 0.9, 0.98, 1e-9, 0.1, step};
       const Array<T> gradient = random_vector<T>(n, 10 + static_cast<std::uint64_t>(step));
       on_device([&](auto device) {
-        kernels::adam(device, n, options, half.data(), parameter.data(), gradient.data(), mean.data(), variance.data());
+        adam_of_one(device, n, options, half.data(), parameter.data(), gradient.data(), mean.data(), variance.data());
       });
       for (std::size_t i = 0; i < expected.size(); ++i) {
         const double g = 0.5 * static_cast<double>(gradient[i]);
@@ -196,8 +204,8 @@ TEST_CASE_TEMPLATE("the first Adam step is the learning rate times the sign of t
   const Array<T> gradient = {T(0.001), -3, 500, 0};
   const Array<double> one = {1};
   on_device([&](auto device) {
-    kernels::adam<T>(device, 4, {0.25, 0.9, 0.999, 1e-30, 0, 1}, one.data(), parameter.data(), gradient.data(),
-                     mean.data(), variance.data());
+    adam_of_one<T>(device, 4, {0.25, 0.9, 0.999, 1e-30, 0, 1}, one.data(), parameter.data(), gradient.data(),
+                   mean.data(), variance.data());
   });
   CHECK(distance(parameter, Array<T>{T(0.75), T(1.25), T(0.75), 1}) < tolerance<T>);
   CHECK(mean[1] == doctest::Approx(-0.3));
@@ -205,8 +213,8 @@ TEST_CASE_TEMPLATE("the first Adam step is the learning rate times the sign of t
   // Weight decay is not scaled by the gradient's size: 1 - 0.25 * 0.1 where the gradient is 0.
   parameter = {1}, mean = {0}, variance = {0};
   on_device([&](auto device) {
-    kernels::adam<T>(device, 1, {0.25, 0.9, 0.999, 1e-12, 0.1, 1}, one.data(), parameter.data(), gradient.data() + 3,
-                     mean.data(), variance.data());
+    adam_of_one<T>(device, 1, {0.25, 0.9, 0.999, 1e-12, 0.1, 1}, one.data(), parameter.data(), gradient.data() + 3,
+                   mean.data(), variance.data());
   });
   CHECK(parameter[0] == doctest::Approx(0.975));
 }
@@ -216,18 +224,51 @@ TEST_CASE("Adam refuses step 0 and does not depend on the number of threads") {
   Array<float> x(3);
   CHECK_THROWS_WITH_AS(
       on_device([&](auto device) {
-        kernels::adam(device, 3, {0.1, 0.9, 0.99, 1e-9, 0, 0}, one.data(), x.data(), x.data(), x.data(), x.data());
+        adam_of_one(device, 3, {0.1, 0.9, 0.99, 1e-9, 0, 0}, one.data(), x.data(), x.data(), x.data(), x.data());
       }),
       "adam: step 0 is impossible; steps are counted from 1", Error);
   const Array<float> gradient = random_vector<float>(100003, 1), start = random_vector<float>(100003, 2);
   CHECK(independent_of_threads([&] {
     Array<float> parameter = start, mean(start.size()), variance(start.size());
     on_device([&](auto device) {
-      kernels::adam(device, 100003, {0.1, 0.9, 0.99, 1e-9, 0.01, 3}, one.data(), parameter.data(), gradient.data(),
-                    mean.data(), variance.data());
+      adam_of_one(device, 100003, {0.1, 0.9, 0.99, 1e-9, 0.01, 3}, one.data(), parameter.data(), gradient.data(),
+                  mean.data(), variance.data());
     });
     return parameter;
   }));
+}
+
+TEST_CASE_TEMPLATE("Adam and the norm take many arrays at once, of any length and wherever they begin", T, float,
+                   double) {
+  constexpr Size count = 70, longest = 5000;
+  const AdamStep step{1e-2, 0.9, 0.98, 1e-9, 0.1, 1};
+  const Array<double> half = {0.5};
+  const Array<T> start = random_vector<T>(count * longest, 1), gradient = random_vector<T>(count * longest, 2);
+  Array<T> parameter = start, mean(start.size()), variance(start.size());
+  Array<T> expected = start, expected_mean(start.size()), expected_variance(start.size());
+  std::vector<kernels::AdamArrays<T>> all;
+  std::vector<kernels::Numbers<T>> numbers;
+  double sum = 0;
+  for (Size i = 0; i < count; ++i) {
+    const Size begin = i * longest + i % 5, n = i == 3 ? 0 : i * 1237 % (longest - 5);
+    all.push_back({n, &parameter[begin], &gradient[begin], &mean[begin], &variance[begin]});
+    numbers.push_back({n, &gradient[begin]});
+    for (Size k = begin; k < begin + n; ++k) sum += static_cast<double>(gradient[k]) * static_cast<double>(gradient[k]);
+    on_device([&](auto device) {
+      adam_of_one<T>(device, n, step, half.data(), &expected[begin], &gradient[begin], &expected_mean[begin],
+                     &expected_variance[begin]);
+    });
+  }
+  Array<double> total = {-99};
+  on_device([&](auto device) {
+    kernels::adam<T>(device, step, half.data(), all);
+    kernels::squared_norm<T>(device, numbers, total.data());
+  });
+  CHECK(distance(parameter, expected) < tolerance<T>);
+  CHECK(distance(mean, expected_mean) < tolerance<T>);
+  CHECK(distance(variance, expected_variance) < tolerance<T>);
+  CHECK(!same_bits(parameter, start));
+  CHECK(total[0] == doctest::Approx(sum));
 }
 
 TEST_CASE("the gradients' scale keeps their norm within the limit, and leaves out a step that is not finite") {
@@ -251,8 +292,8 @@ TEST_CASE("the gradients' scale keeps their norm within the limit, and leaves ou
   const Array<float> gradient = {1, 2, 3}, start = {4, 5, 6};
   Array<float> parameter = start, mean = start, variance = start;
   on_device([&](auto device) {
-    kernels::adam(device, 3, {0.1, 0.9, 0.99, 1e-9, 0.1, 1}, none.data(), parameter.data(), gradient.data(),
-                  mean.data(), variance.data());
+    adam_of_one(device, 3, {0.1, 0.9, 0.99, 1e-9, 0.1, 1}, none.data(), parameter.data(), gradient.data(), mean.data(),
+                variance.data());
   });
   for (const Array<float>& kept : {parameter, mean, variance}) CHECK(same_bits(kept, start));
 }

@@ -162,7 +162,7 @@ void add_model(std::vector<GradientCase>& cases) {
                    {random_tensor({3, 5}, 32), random_tensor({5}, 33), random_tensor({5}, 34)}});
 
   const Tensor tokens = from_values<std::int32_t>({1, 4, 1, 0, 3, 1}, {2, 3});
-  const std::string embed = "embedding(tokens, table, scale, positions, first_position)";
+  const std::string embed = "embedding(tokens, table, scale, positions, first_position, type)";
   cases.push_back({embed,
                    "without positions",
                    [=](const Variables& x) { return embedding(tokens, x[0], 2.5); },

@@ -23,7 +23,7 @@ TEST_CASE("lab decode refuses bad lists, and what it would write over, with one 
   refused("--kv-heads 8,3", "--kv-heads 3 does not divide --heads 8");
   refused("--sizes full,tiny", "--sizes 'tiny' must be full or toy");
   refused("--layers 0", "--layers must be at least 1");
-  refused("--cache f16", "--cache must be f32 or bf16");
+  refused("--cache f16", "--cache must be f32, bf16 or int8");
   refused("--most-cache 1 --batch 64 --source 512 --sizes full", "larger than --most-cache");
   check_refused(headshare_command(folder, "lab decode --quick"), 2, "--out is missing");
   check_refused(headshare_command(folder, "lab decode --quick --d-model 100 --out result"), 1, "does not split into 8");

@@ -3,17 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <string>
 #include <tuple>
 #include <vector>
 
 #include "core/bfloat16.h"
 #include "core/error.h"
 #include "kernels/matmul_ladder.h"
-#include "tests/kernel_helpers.h"
-#include "tests/matmul_problem.h"
+#include "tests/matmul_rungs.h"
 
 // Every rung of the ladder against plain loops in float64.
 
@@ -23,15 +20,6 @@ using namespace headshare::kernels::matmul_test;
 using namespace headshare::test;
 
 namespace {
-
-template <class In, class Out>
-struct Rung {
-  std::string name;
-  std::function<void(Cuda, const MatmulSizes&, const MatrixView<In>&, const MatrixView<In>&, Out*,
-                     const Epilogue<Out>&)>
-      multiply;
-  Size most_rows = 1 << 30;
-};
 
 template <class T>
 std::vector<Rung<T, T>> rungs() {
@@ -48,97 +36,8 @@ std::vector<Rung<In, float>> tensor_core_rungs() {
   return {{"tensor core, 64", matmul_tensor_core<In, 64>}, {"tensor core, 128", matmul_tensor_core<In, 128>}};
 }
 
-const std::vector<std::tuple<Layout, Layout>> all_layouts = {{Layout::rows, Layout::rows},
-                                                             {Layout::rows, Layout::columns},
-                                                             {Layout::columns, Layout::rows},
-                                                             {Layout::columns, Layout::columns}};
-
 // A float with as many bits of fraction as tensor cores take: ten, to the nearest.
 float rounded_to_tf32(float x) { return std::bit_cast<float>((std::bit_cast<std::uint32_t>(x) + 0x1000u) & ~0x1fffu); }
-
-double exact(double x) { return x; }
-double exact(float x) { return static_cast<double>(x); }
-double exact(BFloat16 x) { return static_cast<double>(static_cast<float>(x)); }
-
-template <class T>
-Array<double> in_double(const Array<T>& from) {
-  Array<double> to(from.size());
-  std::transform(from.begin(), from.end(), to.begin(), [](T x) { return exact(x); });
-  return to;
-}
-
-// Exactly as much memory as the matrices have elements, so that whoever watches the memory sees each read outside.
-template <class In, class Out>
-struct Operands {
-  Array<In> a, b;
-  Array<Out> bias;
-  Operands(const Case& c, std::uint64_t seed)
-      : a(random_vector<In>(c.a_matrices * c.sizes.m * c.sizes.k, seed)),
-        b(random_vector<In>(c.b_matrices * c.sizes.k * c.sizes.n, seed + 1)),
-        bias(random_vector<Out>(c.bias ? c.sizes.n : 0, seed + 2)) {}
-};
-
-template <class T>
-struct Results {
-  Array<T> c, before;
-};
-
-// multiply(sizes, a, b, c, epilogue) as the case says.
-template <class In, class Out, class Multiply>
-Results<Out> run(const Case& c, const Array<In>& a, const Array<In>& b, const Array<Out>& bias,
-                 const Multiply& multiply) {
-  const MatmulSizes& s = c.sizes;
-  const auto elements = static_cast<std::size_t>(s.batch * s.m * s.n);
-  Results<Out> results{Array<Out>(elements, not_a_number<Out>),
-                       Array<Out>(c.keep_before ? elements : 0, not_a_number<Out>)};
-  const Epilogue<Out> epilogue{c.bias ? bias.data() : nullptr, c.activation,
-                               c.keep_before ? results.before.data() : nullptr};
-  multiply(s, view(a, s.m, s.k, c.a_layout, c.a_matrices), view(b, s.k, s.n, c.b_layout, c.b_matrices),
-           results.c.data(), epilogue);
-  return results;
-}
-
-template <class In, class Out>
-Results<Out> run(const Case& c, const Operands<In, Out>& operands, const Rung<In, Out>& rung) {
-  const auto results = run<In, Out>(c, operands.a, operands.b, operands.bias,
-                                    [&](const auto&... arguments) { rung.multiply(cuda(), arguments...); });
-  synchronize(cuda());
-  return results;
-}
-
-template <class In, class Out>
-Results<double> truth(const Case& c, const Operands<In, Out>& operands) {
-  return run<double, double>(c, in_double(operands.a), in_double(operands.b), in_double(operands.bias),
-                             [](const auto&... arguments) { matmul_plain<double>(Cpu{}, arguments...); });
-}
-
-// Half a unit in the last place for each of K sums of normal numbers would be sqrt(K) * K / 2 units if all errors had
-// one sign: four times less is ample for the float32 units, and for tensor cores, which cut off instead of rounding.
-template <class Out>
-double allowed(const Case& c) {
-  const double k = static_cast<double>(c.sizes.k);
-  return static_cast<double>(std::numeric_limits<Out>::epsilon()) * (8 + std::sqrt(k) * k / 8);
-}
-
-template <class In, class Out>
-void check(const Case& c, const std::vector<Rung<In, Out>>& all, const Operands<In, Out>& operands) {
-  CAPTURE(c.sizes.batch);
-  CAPTURE(c.sizes.m);
-  CAPTURE(c.sizes.n);
-  CAPTURE(c.sizes.k);
-  CAPTURE(static_cast<int>(c.a_layout));
-  CAPTURE(static_cast<int>(c.b_layout));
-  CAPTURE(c.bias);
-  CAPTURE(static_cast<int>(c.activation));
-  const Results<double> expected = truth(c, operands);
-  for (const Rung<In, Out>& rung : all) {
-    if (c.sizes.m > rung.most_rows) continue;
-    CAPTURE(rung.name);
-    const Results<Out> results = run(c, operands, rung);
-    CHECK(distance(results.c, expected.c) <= allowed<Out>(c));
-    CHECK(distance(results.before, expected.before) <= allowed<Out>(c));
-  }
-}
 
 void check_everywhere(const Case& c, std::uint64_t seed) {
   check(c, rungs<float>(), Operands<float, float>(c, seed));
@@ -329,6 +228,17 @@ TEST_CASE("matmul agrees with plain loops where there are tiles of 128 enough fo
                          float* product,
                          const Epilogue<float>& epilogue) { matmul<float>(device, sizes, a, b, product, epilogue); };
   check(c, {Rung<float, float>{"matmul", chosen}}, Operands<float, float>(c, 16));
+}
+
+TEST_CASE("the product in tf32 rounds as tensor cores do, except for few rows") {
+  for (const auto& [batch, m] : {std::tuple<Size, Size>{2, 40}, {130, 9}, {2, 8}}) {
+    const Case c{{batch, m, 33, 50}, Layout::rows, Layout::columns, batch, 1, true, Activation::relu};
+    const Operands<float, float> operands(c, 17);
+    const auto found = run(c, operands, {"tf32", matmul_tf32}).c;
+    const Rung<float, float> expected = m == 8 ? Rung<float, float>{"few rows", matmul_few_rows<float>}
+                                               : tensor_core_rungs<float>()[batch == 130 ? 1 : 0];
+    CHECK(same_bits(found, run(c, operands, expected).c));
+  }
 }
 
 TEST_CASE("the product for few rows refuses many") {

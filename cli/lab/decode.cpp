@@ -51,6 +51,7 @@ struct Plan {
   std::vector<Size> kv_heads;
   DecodeSweep full, toy;
   SweepLimits limits;
+  Precision precision = Precision::fp32;
   TransformerConfig full_config, toy_config;
   std::vector<std::string> sizes;  // "full", "toy"
 
@@ -84,6 +85,7 @@ Plan plan_of(const Arguments& arguments) {
   plan.limits = {.most_cache_bytes = 1e6 * static_cast<double>(size_of(arguments, "most-cache")),
                  .repetitions = size_of(arguments, "repetitions"),
                  .cache_type = cache_type(arguments)};
+  plan.precision = precision(arguments);
   plan.full_config = config_for(plan.full, heads,
                                 {.vocabulary = size_of(arguments, "vocabulary"),
                                  .d_model = size_of(arguments, "d-model"),
@@ -114,7 +116,8 @@ std::vector<LabResult::Field> configuration_of(const Plan& plan, Device device) 
     fields.insert(fields.end(), {{"toy size", model(plan.toy_config)}, {"toy sweep", sweep(plan.toy)}});
   fields.insert(fields.end(),
                 {{"KV heads", list_of(plan.kv_heads)},
-                 {"cache", name(plan.limits.cache_type.value_or(ElementType::float32))},
+                 {"precision", name(plan.precision)},
+                 {"cache", plan.limits.cache_type ? name(*plan.limits.cache_type) : "as the model computes"},
                  {"caches left out", text("above ", static_cast<Size>(plan.limits.most_cache_bytes / 1e6), " MB")},
                  {"device", name(device)},
                  {"counts", text("of every step the fastest of ", plan.limits.repetitions,
@@ -128,7 +131,7 @@ LabResult run(const Plan& plan, const std::filesystem::path& folder) {
   std::vector<DecodeRow> rows;
   const auto add = [&](const std::string& name, const TransformerConfig& config, const DecodeSweep& sweep) {
     if (!plan.has(name)) return;
-    const ModelFamily& family = families.emplace_back(name, config, plan.kv_heads);
+    const ModelFamily& family = families.emplace_back(name, config, plan.kv_heads, plan.precision);
     const std::vector<DecodeRow> more = plan_rows(family, sweep, plan.limits);
     rows.insert(rows.end(), more.begin(), more.end());
   };
@@ -190,11 +193,12 @@ void lab_decode(const Words& words) {
       "d-ff", "Width of the feed-forward layers", size("1024"))("layers", "Decoder layers", size("3"))(
       "heads", "Query heads", size("8"))("vocabulary", "Tokens", size("8000"))(
       "most-cache", "Leave out settings with more MB of caches a step", size("512"))(
-      "cache", "Keys and values as f32 or bf16", cxxopts::value<std::string>()->default_value("f32"))(
-      "repetitions", "Of every step the fastest of this many counts", size("3"))(
+      "cache", "Keys and values as f32, bf16 or (device cuda) int8; as the model computes",
+      cxxopts::value<std::string>())("repetitions", "Of every step the fastest of this many counts", size("3"))(
       "quick", "Fewer of everything: half a minute")("threads", "Processor cores to use", cxxopts::value<Size>())(
       "device", "Where to compute: cpu or cuda", cxxopts::value<std::string>())(
       "json", "Write the rows to this file too", cxxopts::value<std::string>());
+  add_precision(line);
   const auto arguments = line.parse(words);
   if (!arguments) return;
   use_threads(*arguments);

@@ -8,12 +8,13 @@
 
 namespace headshare::cli {
 
-ModelFamily::ModelFamily(std::string name, const TransformerConfig& config, const std::vector<Size>& kv_heads)
+ModelFamily::ModelFamily(std::string name, const TransformerConfig& config, const std::vector<Size>& kv_heads,
+                         Precision precision)
     : name_(std::move(name)), config_(checked(config)) {
   for (const Size G : kv_heads) {
     TransformerConfig member = config_;
     member.attention = with_kv_heads(config_.attention.cross, G);
-    members_.emplace_back(checked(member));
+    members_.emplace_back(checked(member), precision);
   }
 }
 

@@ -19,7 +19,8 @@ struct DecodeSweep {
 class ModelFamily {
  public:
   // config: with H query heads everywhere and H key/value heads
-  ModelFamily(std::string name, const TransformerConfig& config, const std::vector<Size>& kv_heads);
+  ModelFamily(std::string name, const TransformerConfig& config, const std::vector<Size>& kv_heads,
+              Precision precision = Precision::fp32);
 
   const std::string& name() const { return name_; }
   const TransformerConfig& config() const { return config_; }
@@ -29,7 +30,8 @@ class ModelFamily {
 
  private:
   struct Member {
-    explicit Member(const TransformerConfig& config) : model(config, 1), decoder(model) {}
+    Member(const TransformerConfig& config, Precision precision)
+        : model(config, 1), decoder((model.compute_in(precision), model)) {}
     Transformer model;
     Decoder decoder;
   };

@@ -1,3 +1,7 @@
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
 #include "cli/trace/kernels.h"
 #include "cli/trace/named_array.h"
 #include "kernels/attention_ladder.h"
@@ -31,97 +35,135 @@ HeadsView<T> heads_first(T* data, Size positions, Size heads, Size head_size) { 
 
 enum class Memory { positions_first, heads_first };
 
+// Keys or values, as a cache or a model stores them. Numbers of eight bits have a scale for each head of each position.
+template <class Stored>
+class StoredHeads {
+ public:
+  StoredHeads(const std::string& name, const AttentionSizes& of, Memory memory)
+      : of_(of), memory_(memory), data_(random_array<Stored>(name, count(of))), scales_(make_scales(name, of)) {}
+
+  HeadsView<const Stored> view() const {
+    const Size positions = of_.sources, heads = of_.kv_heads, size = of_.head_size;
+    HeadsView<const Stored> view = memory_ == Memory::heads_first
+                                       ? heads_first<const Stored>(data_.data(), positions, heads, size)
+                                       : positions_first<const Stored>(data_.data(), positions, heads, size);
+    if (scales_) view.scales = scales_->data();
+    return view;
+  }
+  static Size count(const AttentionSizes& of) { return of.batch * of.sources * of.kv_heads * of.head_size; }
+
+ private:
+  static std::unique_ptr<NamedArray<float>> make_scales(const std::string& name, const AttentionSizes& of) {
+    if constexpr (std::is_same_v<Stored, std::int8_t>)
+      return std::make_unique<NamedArray<float>>(name + "_scale",
+                                                 std::vector<float>(count(of) / of.head_size, 1.0f / 64));
+    return nullptr;
+  }
+
+  AttentionSizes of_;
+  Memory memory_;
+  NamedArray<Stored> data_;
+  std::unique_ptr<NamedArray<float>> scales_;
+};
+
 // Queries, keys, values and an output, and views of them.
+template <class T, class Stored = T>
 struct Problem {
   Problem(const Sizes& sizes, Memory memory)
       : of(attention_sizes(sizes)),
         query_count(of.batch * of.targets * of.heads * of.head_size),
-        key_count(of.batch * of.sources * of.kv_heads * of.head_size),
-        memory_of_keys(memory) {}
+        key("key", of, memory),
+        value("value", of, memory) {}
 
-  HeadsView<const float> queries() {
-    return positions_first<const float>(query.data(), of.targets, of.heads, of.head_size);
-  }
-  HeadsView<const float> keys() { return view_of_keys<const float>(key.data()); }
-  HeadsView<const float> values() { return view_of_keys<const float>(value.data()); }
-  HeadsView<float> outputs() { return view_of_queries<float>(output.data()); }
-
-  template <class T>
-  HeadsView<T> view_of_queries(T* data) {
+  HeadsView<const T> queries() { return view_of_queries<const T>(query.data()); }
+  HeadsView<T> outputs() { return view_of_queries<T>(output.data()); }
+  template <class U>
+  HeadsView<U> view_of_queries(U* data) {
     return positions_first(data, of.targets, of.heads, of.head_size);
-  }
-  template <class T>
-  HeadsView<T> view_of_keys(T* data) {
-    return memory_of_keys == Memory::heads_first ? heads_first(data, of.sources, of.kv_heads, of.head_size)
-                                                 : positions_first(data, of.sources, of.kv_heads, of.head_size);
   }
 
   AttentionSizes of;
-  Size query_count, key_count;
-  Memory memory_of_keys;
-  NamedArray<float> query = random_array("query", query_count), key = random_array("key", key_count),
-                    value = random_array("value", key_count), output{"output", query_count},
-                    log_sum_exp{"log_sum_exp", of.batch*of.heads*of.targets};
+  Size query_count;
+  StoredHeads<Stored> key, value;
+  NamedArray<T> query = random_array<T>("query", query_count), output{"output", query_count};
+  NamedArray<kernels::Wide<T>> log_sum_exp{"log_sum_exp", of.batch* of.heads* of.targets};
 };
 
-template <class Run>
-TracedKernel training_kernel(const std::string& name, const std::string& summary, Run run) {
+template <class T>
+using Run = Launches (*)(Problem<T>&);
+
+template <class T>
+TracedKernel training_kernel(const std::string& name, const std::string& summary, Run<T> run) {
   return {name, summary, Sizes({{"B", 1}, {"T", 64}, {"S", 64}, {"H", 4}, {"G", 2}, {"D", 32}}),
           [run](const Sizes& sizes) {
-            Problem problem(sizes, Memory::positions_first);
+            Problem<T> problem(sizes, Memory::positions_first);
             return run(problem);
           }};
 }
 
-template <class Run>
-TracedKernel decoding_kernel(const std::string& name, const std::string& summary, Run run) {
-  return {name, summary, Sizes({{"B", 2}, {"T", 1}, {"S", 128}, {"H", 8}, {"G", 2}, {"D", 64}}),
-          [run](const Sizes& sizes) {
-            Problem problem(sizes, Memory::heads_first);
-            return run(problem);
-          }};
-}
-
-Launches composed(Problem& problem) {
+Launches composed(Problem<float>& problem) {
   NamedArray<float> scores("scores", problem.of.batch * problem.of.heads * problem.of.targets * problem.of.sources);
   return launches_of([&] {
-    kernels::attention_composed<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.keys(),
-                                       problem.values(), problem.outputs(), scores.data());
+    kernels::attention_composed<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.key.view(),
+                                       problem.value.view(), problem.outputs(), scores.data());
   });
 }
 
-Launches fused(Problem& problem) {
+void attend(Problem<float>& problem) {
+  kernels::attention_fused<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.key.view(),
+                                  problem.value.view(), problem.outputs(), problem.log_sum_exp.data());
+}
+
+void attend(Problem<BFloat16>& problem) {
+  kernels::attention_tensor_core(kernels::cuda(), problem.of, {}, problem.queries(), problem.key.view(),
+                                 problem.value.view(), problem.outputs(), problem.log_sum_exp.data());
+}
+
+template <class T>
+Launches fused(Problem<T>& problem) {
+  return launches_of([&] { attend(problem); });
+}
+
+template <class T>
+Launches backward(Problem<T>& problem) {
+  attend(problem);  // for the output and log_sum_exp
+  const AttentionSizes& of = problem.of;
+  const Size key_count = StoredHeads<T>::count(of);
+  auto d_output = random_array<T>("d_output", problem.query_count);
+  NamedArray<T> d_query("d_query", problem.query_count), d_key("d_key", key_count), d_value("d_value", key_count);
+  const auto keys = [&](T* data) { return positions_first(data, of.sources, of.kv_heads, of.head_size); };
   return launches_of([&] {
-    kernels::attention_fused<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.keys(),
-                                    problem.values(), problem.outputs(), problem.log_sum_exp.data());
+    kernels::attention_backward<T>(kernels::cuda(), of, {}, problem.queries(), problem.key.view(), problem.value.view(),
+                                   problem.template view_of_queries<const T>(problem.output.data()),
+                                   problem.log_sum_exp.data(),
+                                   problem.template view_of_queries<const T>(d_output.data()),
+                                   problem.view_of_queries(d_query.data()), keys(d_key.data()), keys(d_value.data()));
   });
 }
 
-Launches backward(Problem& problem) {
-  fused(problem);  // for the output and log_sum_exp
-  auto d_output = random_array("d_output", problem.query_count);
-  NamedArray<float> d_query("d_query", problem.query_count), d_key("d_key", problem.key_count),
-      d_value("d_value", problem.key_count);
+template <class T, class Stored>
+TracedKernel decoding_kernel(const std::string& name, const std::string& summary,
+                             Launches (*run)(Problem<T, Stored>&)) {
+  return {name, summary, Sizes({{"B", 2}, {"T", 1}, {"S", 128}, {"H", 8}, {"G", 2}, {"D", 64}}),
+          [run](const Sizes& sizes) {
+            Problem<T, Stored> problem(sizes, Memory::heads_first);
+            return run(problem);
+          }};
+}
+
+Launches decode_per_head(Problem<float, float>& problem) {
   return launches_of([&] {
-    kernels::attention_backward<float>(
-        kernels::cuda(), problem.of, {}, problem.queries(), problem.keys(), problem.values(),
-        problem.view_of_queries<const float>(problem.output.data()), problem.log_sum_exp.data(),
-        problem.view_of_queries<const float>(d_output.data()), problem.view_of_queries(d_query.data()),
-        problem.view_of_keys(d_key.data()), problem.view_of_keys(d_value.data()));
+    kernels::decode_attention_per_head<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.key.view(),
+                                              problem.value.view(), problem.outputs());
   });
 }
 
-Launches decode_per_head(Problem& problem) {
+template <class T, class Stored>
+Launches decode_per_group(Problem<T, Stored>& problem) {
   return launches_of([&] {
-    kernels::decode_attention_per_head<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.keys(),
-                                              problem.values(), problem.outputs());
-  });
-}
-
-Launches decode_per_group(Problem& problem) {
-  return launches_of([&] {
-    kernels::decode_attention_per_group<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.keys(),
-                                               problem.values(), problem.outputs(), nullptr);
+    kernels::decode_attention_per_group<T, Stored>(kernels::cuda(), problem.of, {}, problem.queries(),
+                                                   problem.key.view(), problem.value.view(), problem.outputs(),
+                                                   nullptr);
   });
 }
 
@@ -129,12 +171,19 @@ Launches decode_per_group(Problem& problem) {
 
 std::vector<TracedKernel> attention_kernels() {
   return {
-      training_kernel("attention-composed", "Attention in three kernels that store all scores", composed),
-      training_kernel("attention-fused", "... in one that never stores a score", fused),
-      training_kernel("attention-backward", "Gradients of attention", backward),
+      training_kernel<float>("attention-composed", "Attention in three kernels that store all scores", composed),
+      training_kernel<float>("attention-fused", "... in one that never stores a score", fused),
+      training_kernel<float>("attention-backward", "Gradients of attention", backward),
+      training_kernel<BFloat16>("attention-fused-bf16", "Fused attention on tensor cores", fused),
+      training_kernel<BFloat16>("attention-backward-bf16", "... and its gradients", backward),
       decoding_kernel("decode-per-head", "Attention of one query, each head reads its keys and values",
                       decode_per_head),
-      decoding_kernel("decode-per-group", "... read once for all query heads of a group", decode_per_group),
+      decoding_kernel("decode-per-group", "... read once for all query heads of a group",
+                      decode_per_group<float, float>),
+      decoding_kernel("decode-per-group-bf16-cache", "... from a cache in bfloat16", decode_per_group<float, BFloat16>),
+      decoding_kernel("decode-per-group-bf16", "... all of it in bfloat16", decode_per_group<BFloat16, BFloat16>),
+      decoding_kernel("decode-per-group-int8-cache", "... from a cache of eight bits",
+                      decode_per_group<BFloat16, std::int8_t>),
   };
 }
 

@@ -33,8 +33,8 @@ Launches adam(const Sizes& sizes) {
   const std::vector<float> zeros(static_cast<std::size_t>(n));
   NamedArray<float> mean("mean", zeros), variance("variance", zeros);
   return launches_of([&] {
-    kernels::adam(kernels::cuda(), n, step, scale.data(), parameter.data(), gradient.data(), mean.data(),
-                  variance.data());
+    const kernels::AdamArrays<float> arrays{n, parameter.data(), gradient.data(), mean.data(), variance.data()};
+    kernels::adam<float>(kernels::cuda(), step, scale.data(), {&arrays, 1});
   });
 }
 

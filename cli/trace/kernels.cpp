@@ -42,11 +42,14 @@ const TracedKernel& traced_kernel(const std::string& name) {
   throw UsageError("trace: there is no kernel '" + name + "'; headshare trace lists them");
 }
 
-Launches run_traced(const std::string& name, const std::vector<NamedSize>& sizes) {
-  const TracedKernel& kernel = traced_kernel(name);
-  Sizes chosen = kernel.sizes;
+Sizes sizes_of(const std::string& name, const std::vector<NamedSize>& sizes) {
+  Sizes chosen = traced_kernel(name).sizes;
   for (const NamedSize& size : sizes) chosen.set(size.name, size.value);
-  return kernel.run(chosen);
+  return chosen;
+}
+
+Launches run_traced(const std::string& name, const std::vector<NamedSize>& sizes) {
+  return traced_kernel(name).run(sizes_of(name, sizes));
 }
 
 }  // namespace headshare::trace

@@ -44,6 +44,9 @@ std::vector<TracedKernel> elementwise_kernels();  // and those that move memory
 const std::vector<TracedKernel>& traced_kernels();           // all of them
 const TracedKernel& traced_kernel(const std::string& name);  // throws UsageError when there is none
 
+// A kernel's own sizes, with others where they are given.
+Sizes sizes_of(const std::string& name, const std::vector<NamedSize>& sizes);
+
 // Runs a kernel by its name, with other sizes than its own where they are given.
 Launches run_traced(const std::string& name, const std::vector<NamedSize>& sizes = {});
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/command.h"
+#include "cli/trace/hot.h"
 #include "cli/trace/kernels.h"
 #include "kernels/simulator/simulator.h"
 
@@ -16,7 +17,8 @@ const char* const summary = "Run one CUDA kernel on the simulated device and rep
 const char* const example =
     "  headshare trace\n"
     "  headshare trace matmul-tiled --size M=64,N=64,K=96\n"
-    "  headshare trace decode-per-group --size G=1 --json";
+    "  headshare trace decode-per-group --size G=1 --json\n"
+    "  headshare trace --hot";
 
 void list_kernels() {
   std::cout << "Kernels, with the sizes they run with unless --size says otherwise:\n";
@@ -65,9 +67,18 @@ int run(Words words) {
   cli::CommandLine line("trace [KERNEL]", summary, example);
   line.options()("size", "Sizes by name: M=64,N=32", cxxopts::value<std::vector<std::string>>())(
       "order", "In which order threads take turns: forward, reverse or shuffled",
-      cxxopts::value<std::string>()->default_value("forward"))("json", "Print JSON");
+      cxxopts::value<std::string>()->default_value("forward"))("json", "Print JSON")(
+      "hot",
+      "No single kernel: a table of those that take most of the time, what they ask of memory and what they must");
   const auto arguments = line.parse(words);
   if (!arguments) return 0;
+  if (arguments->count("hot") > 0) {
+    if (!name.empty()) throw UsageError("trace: --hot is about all hot kernels, not " + name + " alone");
+    if (arguments->count("size") + arguments->count("json") > 0)
+      throw UsageError("trace: --hot prints one table; it takes no --size and no --json");
+    std::cout << hot_table();
+    return 0;
+  }
   if (name.empty()) {
     list_kernels();
     return 0;

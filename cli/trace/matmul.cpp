@@ -42,10 +42,22 @@ std::vector<TracedKernel> matmul_kernels() {
                             [=](const Sizes3& sizes, const NarrowView& a, const NarrowView& b, float* c) {
                               kernels::matmul_tensor_core<BFloat16, 64>(device, sizes, a, b, c, {});
                             }),
+      rung<BFloat16, BFloat16>("matmul-pipelined", "... copied to shared memory ahead of time", 128, 128,
+                               [=](const Sizes3& sizes, const NarrowView& a, const NarrowView& b, BFloat16* c) {
+                                 kernels::matmul_pipelined<BFloat16>(device, sizes, a, b, c, {});
+                               }),
+      rung<BFloat16, BFloat16>("matmul-hopper", "... by whole tiles, and multiplied where they lie (Hopper)", 128, 128,
+                               [=](const Sizes3& sizes, const NarrowView& a, const NarrowView& b, BFloat16* c) {
+                                 kernels::matmul_hopper<BFloat16>(device, sizes, a, b, c, {});
+                               }),
       rung<float, float>("matmul-few-rows", "... for decoding: few rows of A, B is read once", 4, 256,
                          [=](const Sizes3& sizes, const View& a, const View& b, float* c) {
                            kernels::matmul_few_rows<float>(device, sizes, a, b, c, {});
                          }),
+      rung<BFloat16, BFloat16>("matmul-few-rows-bf16", "... on tensor cores, from bfloat16", 16, 256,
+                               [=](const Sizes3& sizes, const NarrowView& a, const NarrowView& b, BFloat16* c) {
+                                 kernels::matmul_few_rows_bf16<BFloat16>(device, sizes, a, b, c, {});
+                               }),
   };
 }
 

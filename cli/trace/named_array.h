@@ -27,7 +27,7 @@ class NamedArray {
   NamedArray(const NamedArray&) = delete;
   NamedArray& operator=(const NamedArray&) = delete;
 
-  T* data() { return memory_; }
+  T* data() const { return memory_; }
 
  private:
   static constexpr Size bytes = sizeof(T);

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "kernels/simulator/async_copy.h"
+#include "kernels/simulator/hopper.h"
 #include "kernels/simulator/observer.h"
 
 namespace headshare::simulator {
@@ -43,6 +45,7 @@ void BlockRunner::run(Launch& launch, unsigned block) {
     observer.block_begins(block, static_cast<unsigned>(threads_.size()), dynamic_shared(), launch.shared_bytes);
   running_ = &host_;
   go_to(free_fiber());
+  if (!launch.stopped) report_unfinished_copies();
   if (observer.nobody_runs) observer.nobody_runs();
   if (observer.block_ends) observer.block_ends();
 }
@@ -74,6 +77,8 @@ void BlockRunner::prepare(const Launch& launch) {
   waiting_ = 0;
   alive_ = count;
   vote_ = {};
+  forget_copies(count);
+  forget_copies_and_products(count);
   if (!dynamic_shared_) dynamic_shared_ = std::make_unique<SharedMemory>();
   // A GPU does not clear it either; NaN shows sooner than a value that happens to be right.
   std::memset(dynamic_shared_->bytes, 0xff, launch.shared_bytes);
@@ -159,6 +164,21 @@ void BlockRunner::wait() {
   become(me);
 }
 
+void BlockRunner::sleep(const void* address, Place place) {
+  current_->place = place;
+  current_->address = address;
+  current_->state = State::asleep;
+  wait();
+}
+
+void BlockRunner::wake(const void* address) {
+  for (Thread& thread : threads_) {
+    if (thread.state != State::asleep || thread.address != address) continue;
+    thread.state = State::ready;
+    ready_.push_back(&thread);
+  }
+}
+
 void BlockRunner::report(const Place& place, const std::string& what) {
   const std::lock_guard lock(launch_->mutex);
   if (launch_->problem.empty())
@@ -168,20 +188,25 @@ void BlockRunner::report(const Place& place, const std::string& what) {
 
 // Nobody can run: the launch ends here. The threads' stacks hold nothing that would need to be given back.
 void BlockRunner::stop_in_deadlock() {
-  unsigned at_barrier = 0, in_warp = 0;
+  unsigned at_barrier = 0, in_warp = 0, asleep = 0;
   std::string places;
   const Thread* shown = nullptr;
   for (const Thread& thread : threads_) {
     at_barrier += thread.state == State::at_barrier;
     in_warp += thread.state == State::in_warp_function;
-    if (thread.state != State::at_barrier && thread.state != State::in_warp_function) continue;
-    if (shown == nullptr || shown->place.line != thread.place.line)
+    asleep += thread.state == State::asleep;
+    const bool waits =
+        thread.state == State::at_barrier || thread.state == State::in_warp_function || thread.state == State::asleep;
+    if (!waits) continue;
+    if (shown == nullptr || shown->place.line != thread.place.line) {
       places += text(shown == nullptr ? "" : ", ", position(thread.place));
+      if (thread.state == State::asleep) places += text(" (for ", barrier_lacks(thread.address), ')');
+    }
     shown = &thread;
   }
-  report(shown->place,
-         text("deadlock: ", at_barrier, " threads wait at __syncthreads, ", in_warp, " in a warp function, ",
-              threads_.size() - alive_, " have returned; they wait at ", places));
+  report(shown->place, text("deadlock: ", at_barrier, " threads wait at __syncthreads, ", in_warp,
+                            " in a warp function, ", asleep == 0 ? "" : text(asleep, " at a barrier for copies, "),
+                            threads_.size() - alive_, " have returned; they wait at ", places));
   launch_->stopped = true;
   free_fibers_.clear();
   for (const auto& fiber : fibers_) free_fibers_.push_back(fiber.get());

@@ -43,6 +43,10 @@ class BlockRunner {
   int barrier(Vote vote, int predicate, Place place);
   void warp(WarpOperation operation, unsigned mask, unsigned bytes, void* value, int argument, int width, Place place,
             void (*together)(void* const*));
+  // Until somebody wakes those who sleep at this address. Whether that is what the thread waits for, it asks itself.
+  void sleep(const void* address, Place place);
+  void wake(const void* address);
+  void report(const Place& place, const std::string& text);  // a problem of the running thread
   unsigned active_mask() const;
   void* dynamic_shared() { return dynamic_shared_->bytes; }
   // What every fiber runs. Two functions, since the address sanitizer must know the new stack before it meets the call
@@ -51,7 +55,7 @@ class BlockRunner {
   void fiber_body();
 
  private:
-  enum class State : std::uint8_t { not_started, running, ready, at_barrier, in_warp_function, returned };
+  enum class State : std::uint8_t { not_started, running, ready, at_barrier, in_warp_function, asleep, returned };
   struct Thread {
     uint3 index{};
     State state = State::not_started;
@@ -65,6 +69,7 @@ class BlockRunner {
     void* value = nullptr;
     int argument = 0, width = 32;
     void (*together)(void* const*) = nullptr;
+    const void* address = nullptr;
   };
 
   void prepare(const Launch& launch);
@@ -79,7 +84,6 @@ class BlockRunner {
   void finish_warp(unsigned warp, unsigned lanes);
   void exchange(unsigned first, unsigned lanes);
   void stop_in_deadlock();
-  void report(const Place& place, const std::string& text);
   unsigned number(const Thread& thread) const { return static_cast<unsigned>(&thread - threads_.data()); }
 
   Launch* launch_ = nullptr;

@@ -50,6 +50,7 @@ struct __align__(16) uint4 {
   unsigned x, y, z, w;
 };
 constexpr float2 make_float2(float x, float y) { return {x, y}; }
+constexpr uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 constexpr float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 constexpr int warpSize = 32;
 
@@ -242,6 +243,10 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 template <class T>
 T __ldg(const T* address) {
   return *address;
+}
+template <class T>
+void __stwb(T* address, T value) {
+  *address = value;
 }
 
 // ---- The part of the runtime library that kernels/ uses

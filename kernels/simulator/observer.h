@@ -16,6 +16,9 @@ struct Observer {
   void (*nobody_runs)();                                                                 // until a thread does
   void (*barrier)();
   void (*warp_synchronized)(unsigned warp, unsigned lanes);  // by __syncwarp
+  void (*copied)(void* memory, std::size_t bytes);           // to shared memory; a barrier orders it with all threads
+  // By a copy that the running thread waits for; asked for at `code`.
+  void (*fetched)(const void* address, unsigned bytes, const void* code);
   void (*atomic)(const void* address, unsigned bytes, const void* code);
   void (*allocated)(void* memory, std::size_t bytes, bool managed);
   void (*freed)(void* memory);

@@ -104,7 +104,8 @@ std::vector<Row> benchmark_memory_kernels() {
   const Tensor weight = random_tensor({7'580'000}), gradient = random_tensor({7'580'000});
   const Tensor mean = full({7'580'000}, 0), variance = full({7'580'000}, 0),
                scale = full({}, 1, {ElementType::float64});
-  add("adam", weight, 7, 12, [&] { adam({1e-4, 0.9, 0.98, 1e-9, 0, 1}, scale, weight, gradient, mean, variance); });
+  const AdamTensors parameter{weight, gradient, mean, variance};
+  add("adam", weight, 7, 12, [&] { adam({1e-4, 0.9, 0.98, 1e-9, 0, 1}, scale, {&parameter, 1}); });
   return rows;
 }
 

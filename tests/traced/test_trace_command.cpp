@@ -57,6 +57,13 @@ TEST_CASE("the report comes as JSON too") {
   CHECK(launches[0]["problems"].empty());
 }
 
+TEST_CASE("--hot prints what the hot kernels ask of memory beside what they must") {
+  const Outcome hot = trace_command("--hot");
+  CHECK(hot.code == 0);
+  CHECK(contains(hot.out, "| matmul-register-tiled "));
+  CHECK(contains(hot.out, "at least, KiB"));
+}
+
 TEST_CASE("wrong usage exits with 2 and says what is possible") {
   const auto refused = [](const std::string& words, const std::string& part) {
     const Outcome outcome = trace_command(words);
@@ -70,5 +77,7 @@ TEST_CASE("wrong usage exits with 2 and says what is possible") {
   CHECK(refused("add --size n=3x", "not 'n=3x'"));
   CHECK(refused("add --order sideways", "forward, reverse or shuffled"));
   CHECK(refused("add --colour", "colour"));
+  CHECK(refused("add --hot", "not add alone"));
+  CHECK(refused("--hot --json", "no --size and no --json"));
   CHECK(refused("attention-fused --size H=4,G=3", "cannot share"));
 }

@@ -83,7 +83,8 @@ std::vector<ArrayTraffic> LaunchReport::arrays() const {
     auto found = std::find_if(all.begin(), all.end(), [&](const ArrayTraffic& traffic) {
       return traffic.array == site.array && traffic.space == site.space;
     });
-    if (found == all.end()) found = all.insert(all.end(), {.array = site.array, .space = site.space});
+    if (found == all.end())
+      found = all.insert(all.end(), {.array = site.array, .space = site.space, .array_bytes = site.array_bytes});
     if (site.kind != AccessKind::store) {
       found->requested_load_bytes += site.requested_bytes();
       found->moved_load_bytes += site.moved_bytes();
@@ -126,6 +127,7 @@ std::string to_json(const LaunchReport& report) {
   nlohmann::ordered_json root = {{"kernel", report.kernel},
                                  {"blocks", report.blocks},
                                  {"threads", report.threads},
+                                 {"dynamic_shared_bytes", report.dynamic_shared_bytes},
                                  {"barriers", report.barriers},
                                  {"moved_bytes", report.moved_bytes()},
                                  {"requested_bytes", report.requested_bytes()},
@@ -149,6 +151,7 @@ std::string to_json(const LaunchReport& report) {
   for (const ArrayTraffic& traffic : report.arrays())
     root["arrays"].push_back({{"array", traffic.array},
                               {"space", name(traffic.space)},
+                              {"array_bytes", traffic.array_bytes},
                               {"requested_load_bytes", traffic.requested_load_bytes},
                               {"requested_store_bytes", traffic.requested_store_bytes},
                               {"moved_load_bytes", traffic.moved_load_bytes},

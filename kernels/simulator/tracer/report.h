@@ -22,6 +22,7 @@ struct Site {
   std::string array;  // as given by name_memory, or the name of the __shared__ array
   Space space = Space::global;
   AccessKind kind = AccessKind::load;
+  std::uint64_t array_bytes = 0;    // how large the array is
   unsigned bytes = 0;               // per lane
   std::uint64_t requests = 0;       // instructions of a warp
   std::uint64_t lanes = 0;          // that took part in them, summed
@@ -46,16 +47,18 @@ struct Problem {
 struct ArrayTraffic {
   std::string array;
   Space space = Space::global;
+  std::uint64_t array_bytes = 0;                                      // how large it is
   std::uint64_t requested_load_bytes = 0, requested_store_bytes = 0;  // by all lanes, summed
   std::uint64_t moved_load_bytes = 0, moved_store_bytes = 0;          // global: in whole sectors
 };
 
 struct LaunchReport {
-  std::string kernel;  // "softmax_kernel<float>"
-  std::uint64_t blocks = 0, threads = 0;
-  std::uint64_t barriers = 0;     // summed over the blocks
-  std::vector<Site> sites;        // in the order of their lines
-  std::vector<Problem> problems;  // each pair of lines once
+  std::string kernel;                      // "softmax_kernel<float>"
+  std::uint64_t blocks = 0, threads = 0;   // threads of all blocks
+  std::uint64_t dynamic_shared_bytes = 0;  // of each block
+  std::uint64_t barriers = 0;              // summed over the blocks
+  std::vector<Site> sites;                 // in the order of their lines
+  std::vector<Problem> problems;           // each pair of lines once
 
   std::uint64_t moved_bytes() const;      // of global memory
   std::uint64_t requested_bytes() const;  // of global memory

@@ -53,6 +53,12 @@ void launch_ends() {
   observer.nobody_runs = [] { watching = nullptr; };
   observer.barrier = [] { watch->barrier(); };
   observer.warp_synchronized = [](unsigned warp, unsigned lanes) { watch->warp_synchronized(warp, lanes); };
+  observer.copied = [](void* memory, std::size_t bytes) {
+    watch->copied(reinterpret_cast<std::uintptr_t>(memory), bytes);
+  };
+  observer.fetched = [](const void* address, unsigned bytes, const void* code) {
+    accessed(address, bytes, AccessKind::load, code, Alignment::any);
+  };
   observer.atomic = [](const void* address, unsigned bytes, const void* code) {
     accessed(address, bytes, AccessKind::atomic, code, Alignment::natural);
   };
@@ -99,6 +105,7 @@ LaunchReport describe(const SeenLaunch& seen) {
   report.kernel = function_name(seen.kernel);
   report.blocks = seen.blocks;
   report.threads = seen.threads;
+  report.dynamic_shared_bytes = seen.dynamic_shared_bytes;
   report.barriers = seen.barriers;
   report.problems = seen.problems;
   const std::vector<std::string> lines = source_lines(seen.codes);

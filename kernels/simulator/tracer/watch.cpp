@@ -28,6 +28,7 @@ void Watch::launch_begins(const void* kernel, dim3 grid, dim3 block, AddressRang
 SeenLaunch Watch::launch_ends() {
   for (const auto& state : sites_) {
     Site site{.line = "", .array = state->array->shown_name(), .space = state->array->space, .kind = state->kind};
+    site.array_bytes = state->array->bytes();
     site.bytes = state->bytes;
     state->requests.add_to(site);
     seen_.sites.push_back(std::move(site));
@@ -37,6 +38,7 @@ SeenLaunch Watch::launch_ends() {
 }
 
 void Watch::block_begins(void* dynamic_shared, std::size_t bytes) {
+  seen_.dynamic_shared_bytes = bytes;
   arrays.set_dynamic_shared(dynamic_shared, bytes);
   ordering_.block_begins();
   stacks_.fill({});
@@ -107,6 +109,17 @@ void Watch::accessed(std::uintptr_t address, unsigned bytes, AccessKind kind, co
     check_word(site, at / word_bytes, {phase, clock, site.number, thread, mask, atomic}, oldest);
     at += here;
   }
+}
+
+// A copy that no thread made: it is ordered with what came before and after by the barrier that it completes, so
+// whoever accessed its bytes before is forgotten.
+void Watch::copied(std::uintptr_t address, std::size_t bytes) {
+  Array* const array = arrays.find(address);
+  if (array == nullptr || array->range.end - address < bytes) return;
+  if (array->space == Space::shared && array->life != ordering_.first_phase_of_block()) begin_life(*array);
+  const std::size_t offset = address - array->range.begin;
+  array->set_range_initialised(offset, bytes);
+  for (std::size_t at = offset; at < offset + bytes; at += word_bytes) array->word(at / word_bytes) = {};
 }
 
 // Finds out what the instruction accesses, for this time and the next. False: a problem, and it has been reported.

@@ -22,7 +22,7 @@ namespace headshare::simulator::tracer {
 // A launch as it was seen. Source lines are looked up later, if somebody wants to read it: that takes long.
 struct SeenLaunch {
   const void* kernel = nullptr;
-  std::uint64_t blocks = 0, threads = 0, barriers = 0;
+  std::uint64_t blocks = 0, threads = 0, dynamic_shared_bytes = 0, barriers = 0;
   std::vector<Site> sites;         // without their lines
   std::vector<const void*> codes;  // of each site, where the hook returned to
   std::vector<Problem> problems;
@@ -40,6 +40,7 @@ class Watch {
   void warp_synchronized(unsigned warp, unsigned lanes) { ordering_.warp_synchronized(warp, lanes); }
 
   void accessed(std::uintptr_t address, unsigned bytes, AccessKind kind, const void* code, Alignment alignment);
+  void copied(std::uintptr_t address, std::size_t bytes);
   void index_out_of_bounds(const char* file, unsigned line, const char* type, std::int64_t index, const void* code);
 
   Arrays arrays;

@@ -1,0 +1,20 @@
+# cmake -DREPORT=FILE -P nvcc_report.cmake -- NVCC ARGUMENTS...
+# Runs nvcc and keeps what its assembler says about every kernel, registers and spills, in a file
+# (tests/gpu/kernel_resources.sh reads it). Only errors are worth showing.
+set(command)
+set(is_command FALSE)
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE ${last})
+  if(is_command)
+    list(APPEND command "${CMAKE_ARGV${i}}")
+  elseif(CMAKE_ARGV${i} STREQUAL "--")
+    set(is_command TRUE)
+  endif()
+endforeach()
+file(REMOVE ${REPORT})
+execute_process(COMMAND ${command} -Xptxas -v RESULT_VARIABLE result OUTPUT_VARIABLE report ERROR_VARIABLE report)
+if(NOT result EQUAL 0)
+  string(REGEX REPLACE "(^|\n)(ptxas info|  +[0-9]+ bytes stack frame)[^\n]*" "" errors "${report}")
+  message(FATAL_ERROR "nvcc failed (${result}):\n${errors}")
+endif()
+file(WRITE ${REPORT} "${report}")
