@@ -68,7 +68,8 @@ function(headshare_add_cuda_kernels target)
 endfunction()
 
 # -O2: -O3 unrolls kernels for the processor, which takes it up to seven times as long to compile and gains nothing.
-set(headshare_simulated_options $<$<CONFIG:Release>:-O2>)
+# #pragma unroll is a word of CUDA's.
+set(headshare_simulated_options $<$<CONFIG:Release>:-O2> -Wno-unknown-pragmas)
 # __shared__ variables are thread-local and constant-initialized: no function is needed that does that at first use.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND headshare_simulated_options -fno-extern-tls-init)

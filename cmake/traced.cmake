@@ -14,7 +14,7 @@ endif()
 #   -finline...: what nvcc does with every device function; also, a structure that a called function returns straight
 #   into memory is a store without a hook
 set(headshare_traced_options
-    -O1 -g -fno-tree-sra -fno-optimize-sibling-calls -fno-extern-tls-init
+    -Wno-unknown-pragmas -O1 -g -fno-tree-sra -fno-optimize-sibling-calls -fno-extern-tls-init
     -fsanitize=thread,bounds --param=tsan-instrument-func-entry-exit=0
     -finline-functions -finline-small-functions --param=max-inline-insns-auto=1000 --param=max-inline-insns-single=2000
     --param=inline-unit-growth=1000 --param=large-function-growth=10000 --param=large-stack-frame-growth=10000)

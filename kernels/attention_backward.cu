@@ -173,8 +173,11 @@ struct Gradient {
     constexpr int stride = Tiling<T, depth>::stride;
     __syncthreads();  // the tile is free
     for (int row = 0; row < rows; ++row)
-      for (int i = 0; i < chunks; ++i)
-        for (int c = 0; c < chunk; ++c) tile[(own_row() + row) * stride + own_column(i) + c] = scale * sums[row][i][c];
+      for (int i = 0; i < chunks; ++i) {
+        Chunk<T> scaled;  // at once: one number at a time, a warp would meet every fourth bank only
+        for (int c = 0; c < chunk; ++c) scaled[c] = scale * sums[row][i][c];
+        store_chunk<chunk>(scaled, tile + (own_row() + row) * stride + own_column(i));
+      }
     __syncthreads();
     const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
     for (int row = warp; row < count; row += threads / warp_size) {
@@ -251,7 +254,7 @@ __global__ void __launch_bounds__(threads) d_query_kernel(Call<T> call) {
 }
 
 template <class T, int depth>
-__global__ void __launch_bounds__(threads) d_key_value_kernel(Call<T> call) {
+__global__ void __launch_bounds__(threads, 2) d_key_value_kernel(Call<T> call) {
   constexpr int keys_per_tile = Tiling<T, depth>::staying, rows = Tiling<T, depth>::passing;
   DYNAMIC_SHARED(T, shared);
   const Tiles<T, depth> tiles(shared);
@@ -301,11 +304,11 @@ __global__ void __launch_bounds__(threads) d_key_value_kernel(Call<T> call) {
 template <class T>
 void attention_backward(Cuda device, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
-                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
-                        HeadsView<T> d_value) {
+                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query,
+                        HeadsView<T> d_key, HeadsView<T> d_value) {
   if constexpr (std::is_same_v<T, BFloat16>) {
-    attention_backward_tensor_core(device, sizes, mask, query, key, value, output, log_sum_exp, d_output, d_query, d_key,
-                                   d_value);
+    attention_backward_tensor_core(device, sizes, mask, query, key, value, output, log_sum_exp, d_output, d_query,
+                                   d_key, d_value);
   } else {
     enum ScratchSlot { delta_slot };
     const Size rows = sizes.batch * sizes.heads * sizes.targets, pairs = sizes.batch * sizes.kv_heads;

@@ -23,7 +23,7 @@ struct KeyTiling {
 template <int depth>
 using KeyFragments = LeftFragment[KeyTiling<depth>::squares][depth / square];
 template <int depth>
-using KeySums = float[KeyTiling<depth>::squares][depth / 8][4];
+using KeySums = Sums<KeyTiling<depth>::squares, depth>;
 template <int depth>
 using KeyScores = float[KeyTiling<depth>::squares][2][4];  // of 16 rows
 
@@ -51,20 +51,10 @@ struct PassingRows {
 template <int depth>
 __device__ inline void multiply_rows(const KeyFragments<depth>& keys, MmaTile<depth> rows, int first_row,
                                      KeyScores<depth>& scores) {
-  for (int k = 0; k < depth / square; ++k) {
+  unrolled<depth / square>([&](auto k) {
     const RightFragment right = right_of_transposed(rows, first_row, square * k);
     for (int i = 0; i < KeyTiling<depth>::squares; ++i) multiply(scores[i][0], scores[i][1], keys[i][k], right);
-  }
-}
-
-// sums += weights rows, for the same 16.
-template <int depth>
-__device__ inline void add_rows(const LeftFragment (&weights)[KeyTiling<depth>::squares], MmaTile<depth> rows,
-                                int first_row, KeySums<depth>& sums) {
-  for (int j = 0; j < depth / square; ++j) {
-    const RightFragment right = right_of(rows, first_row, square * j);
-    for (int i = 0; i < KeyTiling<depth>::squares; ++i) multiply(sums[i][2 * j], sums[i][2 * j + 1], weights[i], right);
-  }
+  });
 }
 
 // What rows do not see gets weight 0. `first_key` is the first of this warp.
@@ -117,8 +107,8 @@ __device__ inline KeyPlace key_place_of_block(const BackwardCall& call) {
   return {b, pair % kv_heads, first, visible_keys(call.sizes, call.mask, b, call.sizes.targets - 1).end - first};
 }
 
-// Where there are few blocks, several share the rows that see the same keys: every so many tiles is one's. Where the sums
-// of this one begin, in                                  [splits, key blocks, pairs, dK and dV, KeyTiling::sums, threads]
+// Where there are few blocks, several share the rows that see the same keys: every so many tiles is one's. Where this
+// one's sums begin:                                    [splits, key blocks, pairs, dK and dV, KeyTiling::sums, threads]
 template <int depth>
 __device__ inline Size split_sums(unsigned split) {
   const Size block = (Size{split} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -143,19 +133,12 @@ __device__ inline RowRange rows_that_see(const BackwardCall& call, const KeyPlac
   return {static_cast<int>(begin) * call.group / passing_rows * passing_rows, static_cast<int>(end) * call.group};
 }
 
-// The sums of a warp, times scale, become rows of the gradient.
 template <int depth>
-__device__ inline void store_sums(const BackwardCall& call, const KeyPlace& place, HeadsView<BFloat16> to, float scale,
-                                  KeySums<depth>& sums, MmaTile<depth> tile) {
-  constexpr int warp_keys = KeyTiling<depth>::warp_keys;
-  const int first = static_cast<int>(threadIdx.x) / warp_size * warp_keys;
-  for (int i = 0; i < KeyTiling<depth>::squares; ++i)
-    for (int j = 0; j < depth / 8; ++j) {
-      for (float& sum : sums[i][j]) sum *= scale;
-      put_sums(tile, first + square * i, 8 * j, sums[i][j]);
-    }
-  store_gradients<warp_keys>(
-      call, tile, first, [&](int s) { return head_at(to, place.b, place.first_key + first + s, place.g); },
+__device__ inline void store_gradient(const BackwardCall& call, const KeyPlace& place, KeySums<depth>& sums,
+                                      float scale, HeadsView<BFloat16> to, MmaTile<depth> tile) {
+  const int first = static_cast<int>(threadIdx.x) / warp_size * KeyTiling<depth>::warp_keys;
+  store_sums<KeyTiling<depth>::squares, depth>(
+      call, sums, scale, tile, first, [&](int s) { return head_at(to, place.b, place.first_key + first + s, place.g); },
       static_cast<int>(call.sizes.sources) - place.first_key - first);
 }
 
@@ -212,11 +195,12 @@ __global__ void __launch_bounds__(KeyTiling<depth>::threads, KeyTiling<depth>::b
     start_places(here.rows.begin, tiles[0]);
     wait_for_all();
     KeyFragments<depth> keys, values;
-    for (int i = 0; i < squares; ++i)
-      for (int k = 0; k < depth / square; ++k) {
+    unrolled<depth / square>([&](auto k) {
+      for (int i = 0; i < squares; ++i) {
         keys[i][k] = left_of(tiles[0].keys(), warp_key + square * i, square * k);
         values[i][k] = left_of(tiles[1].keys(), warp_key + square * i, square * k);
       }
+    });
 
     const auto start_rows = [&](int first, const PassingRows<depth>& to) {
       for_each_row<threads, passing_rows, depth>(thread, [&](int row, int piece, int pieces_beside) {
@@ -264,22 +248,21 @@ __global__ void __launch_bounds__(KeyTiling<depth>::threads, KeyTiling<depth>::b
           std::uint32_t* const to = own_d_scores + row_square * square_words;
           for (int word = 0; word < 4; ++word) to[word * warp_size] = d_s[i].words[word];
         }
-        add_rows<depth>(p, tile.d_outputs(), row, d_value);
-        add_rows<depth>(d_s, tile.queries(), row, d_key);
+        add_product<squares, depth>(p, tile.d_outputs(), row, d_value);
+        add_product<squares, depth>(d_s, tile.queries(), row, d_key);
       }
     }
   }
   if (sums_of_splits != nullptr) {
     float* to = sums_of_splits + split_sums<depth>(blockIdx.z) + thread;
-    for (const auto* sums : {&d_key, &d_value})
-      for (const auto& of_square : *sums)
-        for (const auto& of_columns : of_square)
-          for (const float sum : of_columns) *to = sum, to += threads;
+    const auto keep = [&](float sum) { *to = sum, to += threads; };
+    for_each_sum(d_key, keep);
+    for_each_sum(d_value, keep);
     return;
   }
   __syncthreads();  // nobody reads the tiles any more
-  store_sums<depth>(call, here.place, call.d_key, call.key_scale, d_key, tiles[0].keys());
-  store_sums<depth>(call, here.place, call.d_value, 1, d_value, tiles[1].keys());
+  store_gradient<depth>(call, here.place, d_key, call.key_scale, call.d_key, tiles[0].keys());
+  store_gradient<depth>(call, here.place, d_value, 1, call.d_value, tiles[1].keys());
 }
 
 // What several blocks summed up for the same keys, in their order. Each thread has what the same one of those had.
@@ -289,18 +272,17 @@ __global__ void __launch_bounds__(KeyTiling<depth>::threads)
   using Tiling = KeyTiling<depth>;
   DYNAMIC_SHARED(BFloat16, shared);
   const KeyPlace place = key_place_of_block(call);
-  for (const int gradient : {0, 1}) {
+  const auto add = [&](int gradient, float scale, const HeadsView<BFloat16>& to) {
     KeySums<depth> sums = {};
     for (unsigned split = 0; split < splits; ++split) {
       const float* from = sums_of_splits + split_sums<depth>(split) + gradient * Tiling::sums * Tiling::threads;
       from += threadIdx.x;
-      for (auto& of_square : sums)
-        for (auto& of_columns : of_square)
-          for (float& sum : of_columns) sum += *from, from += Tiling::threads;
+      for_each_sum(sums, [&](float& sum) { sum += *from, from += Tiling::threads; });
     }
-    const bool is_key = gradient == 0;
-    store_sums<depth>(call, place, is_key ? call.d_key : call.d_value, is_key ? call.key_scale : 1, sums, {shared});
-  }
+    store_gradient<depth>(call, place, sums, scale, to, {shared});
+  };
+  add(0, call.key_scale, call.d_key);
+  add(1, 1, call.d_value);
 }
 
 }  // namespace

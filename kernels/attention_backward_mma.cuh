@@ -7,16 +7,16 @@
 // The gradients of attention_backward.cu on tensor cores, for rows of queries (RowTile) and keys, with P the weights:
 //   delta = rows of dO . O    dV = P^T dO    dP^T = V dO^T    dS^T = P^T (dP^T - delta)    dK = dS^T Q    dQ = dS K
 // What is transposed here is so on purpose: a block keeps keys and values and lets rows pass by, S^T = K Q^T has a row
-// for each key, and what a lane holds of such sums is what it must hold of the left side of P^T dO and dS^T Q (as_left):
-// weights never leave their registers.
+// for each key, and what a lane holds of such sums is what it must hold of the left side of P^T dO and dS^T Q
+// (as_left): weights never leave their registers.
 //
 // dQ is a sum over keys, which are in different blocks. Blocks that add to each other's sums would need atomics, whose
 // order changes from run to run (FlashAttention-2 does so; Dao 2023). Computing S and dP again for dQ, as
-// attention_backward.cu does, makes seven products of five. So dS is stored, in bfloat16 as the products take it anyway,
-// and dQ = dS K is a kernel of its own. It costs four bytes of traffic per score where two products cost 4 D operations:
-// on an H200, with 4.8 TB/s and about 400 TFLOP/s left of its tensor cores by mma_bf16, less from D = 48 on, and half of
-// the bytes are written while the products before are computed. To bound the memory, keys may come in several runs; dQ
-// is then summed up from run to run.
+// attention_backward.cu does, makes seven products of five. So dS is stored, in bfloat16 as the products take it
+// anyway, and dQ = dS K is a kernel of its own. That moves four bytes per score, two of them while products are
+// computed: on an H200 with 4.8 TB/s, 0.4 ps are to be seen. Two products are 4 D operations: 0.6 ps for D = 64 and 1.3
+// ps for D = 128 where mma_bf16 reaches 400 TFLOP/s. To bound the memory, keys may come in several runs; dQ is then
+// summed up from run to run.
 namespace headshare::kernels {
 
 constexpr int square = 16;                           // rows and columns of a product of two fragments
@@ -80,15 +80,47 @@ __device__ inline bool see_all(KeyRange first, KeyRange last, int first_key, int
   return last.begin <= first_key && first.end >= first_key + keys;
 }
 
-// Rows `first` to first + count - 1 of a tile that one warp alone has written become heads.
-template <int count, int depth, class Head>
-__device__ inline void store_gradients(const BackwardCall& call, MmaTile<depth> tile, int first, Head head, int left) {
-  const int lane = threadIdx.x % warp_size, head_size = static_cast<int>(call.sizes.head_size);
+// Sums of a warp: `squares` squares below each other, and as many columns as a head.
+template <int squares, int depth>
+using Sums = float[squares][depth / 8][4];
+
+// body(sum) for each that a lane has, in the same order always.
+template <int squares, int columns, class Body>
+__device__ inline void for_each_sum(float (&sums)[squares][columns][4], const Body& body) {
+  unrolled<squares>([&](auto i) {
+    unrolled<columns>([&](auto j) {
+      for (float& sum : sums[i][j]) body(sum);
+    });
+  });
+}
+
+// sums += left right, for 16 rows of the tile.                                        left: [squares * 16, 16]
+template <int squares, int depth>
+__device__ inline void add_product(const LeftFragment (&left)[squares], MmaTile<depth> right, int first_row,
+                                   Sums<squares, depth>& sums) {
+  for (int j = 0; j < depth / square; ++j) {
+    const RightFragment fragment = right_of(right, first_row, square * j);
+    for (int i = 0; i < squares; ++i) multiply(sums[i][2 * j], sums[i][2 * j + 1], left[i], fragment);
+  }
+}
+
+// scale * sums become heads head(0), ..., head(count - 1), by way of rows `first` and on of a tile that no other warp
+// uses.
+template <int squares, int depth, class Head>
+__device__ inline void store_sums(const BackwardCall& call, Sums<squares, depth>& sums, float scale,
+                                  MmaTile<depth> tile, int first, Head head, int count) {
+  unrolled<squares>([&](auto i) {
+    unrolled<depth / 8>([&](auto j) {
+      for (float& sum : sums[i][j]) sum *= scale;
+      put_sums(tile, first + square * i, 8 * j, sums[i][j]);
+    });
+  });
   __syncwarp();
+  const int lane = threadIdx.x % warp_size, head_size = static_cast<int>(call.sizes.head_size);
   if (call.storing == Access::pieces)
-    store_tile<warp_size, count, Access::pieces>(lane, tile, first, head, left, head_size);
+    store_tile<warp_size, squares * square, Access::pieces>(lane, tile, first, head, count, head_size);
   else
-    store_tile<warp_size, count, Access::numbers>(lane, tile, first, head, left, head_size);
+    store_tile<warp_size, squares * square, Access::numbers>(lane, tile, first, head, count, head_size);
   __syncwarp();  // who uses the tile again waits until it is read
 }
 

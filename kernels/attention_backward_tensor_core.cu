@@ -45,12 +45,13 @@ __global__ void facts_kernel(BackwardCall call, HeadsView<const BFloat16> output
 
 // ---- Queries --------------------------------------------------------------------------------------------------------
 
-constexpr int query_threads = row_block / 32 * warp_size;  // a warp has two squares of rows, as above of keys
+// A warp has two squares of rows, so that each fragment of keys serves two products.
+constexpr int query_squares = 2, query_threads = row_block / (query_squares * square) * warp_size;
 
 template <int depth>
 struct QueryTiling {
-  static constexpr int squares = 2;
-  static constexpr int blocks = depth <= 64 ? 3 : 2;  // on a multiprocessor at a time
+  static constexpr int sums = query_squares * (depth / 8) * 4;  // in a thread
+  static constexpr int blocks = depth <= 64 ? 3 : 2;            // on a multiprocessor at a time
   static constexpr int key_numbers = passing_keys * depth;
   static constexpr int d_score_words = row_block / square * (passing_keys / square) * square_words;
   static constexpr int shared_bytes = 2 * (mma_tile_bytes<passing_keys, depth> + 4 * d_score_words);
@@ -71,7 +72,7 @@ template <int depth>
 __global__ void __launch_bounds__(query_threads, QueryTiling<depth>::blocks)
     d_query_kernel(BackwardCall call, float* partial) {
   using Tiling = QueryTiling<depth>;
-  constexpr int squares = Tiling::squares, warp_rows = squares * square, key_squares = passing_keys / square;
+  constexpr int squares = query_squares, warp_rows = squares * square, key_squares = passing_keys / square;
   DYNAMIC_SHARED(BFloat16, shared);
   const auto key_tile = [&](int pair) { return MmaTile<depth>{shared + pair * Tiling::key_numbers}; };
   const auto d_scores_of = [&](int pair, int warp) {
@@ -108,7 +109,7 @@ __global__ void __launch_bounds__(query_threads, QueryTiling<depth>::blocks)
           call.d_scores_of(tile.b, tile.g, tile.first + warp_row + square * i, first) + lane * 4;
       for (int k = 0; k < key_squares; ++k) {
         const int key = first + square * k;
-        const bool stored = seen_by_square[i].end > key && seen_by_square[i].begin < key + square;
+        const bool stored = see_any(seen_by_square[i], seen_by_square[i], key, square);
         copy_async(d_scores_of(pair, warp) + (i * key_squares + k) * square_words + lane * 4,
                    stored ? squares_of_row + k * square_words : call.d_scores, stored ? 16 : 0);
       }
@@ -116,13 +117,11 @@ __global__ void __launch_bounds__(query_threads, QueryTiling<depth>::blocks)
     close_copy_group();
   };
 
-  float d_query[squares][depth / 8][4] = {};
-  float* const sums = partial + Size{blockIdx.x} * (squares * (depth / 8) * 4) * query_threads + thread;
+  Sums<squares, depth> d_query = {};
+  const Size own_partial = Size{blockIdx.x} * Tiling::sums * query_threads + thread;
   if (!call.is_first) {
-    const float* from = sums;
-    for (auto& of_square : d_query)
-      for (auto& of_columns : of_square)
-        for (float& sum : of_columns) sum = *from, from += query_threads;
+    const float* from = partial + own_partial;
+    for_each_sum(d_query, [&](float& sum) { sum = *from, from += query_threads; });
   }
   if (begin < end) start(begin, 0);
   int pair = 0;
@@ -134,28 +133,17 @@ __global__ void __launch_bounds__(query_threads, QueryTiling<depth>::blocks)
       LeftFragment d_s[squares];
       for (int i = 0; i < squares; ++i)
         d_s[i] = left_of_d_scores(d_scores_of(pair, warp) + (i * key_squares + k) * square_words);
-      for (int j = 0; j < depth / square; ++j) {
-        const RightFragment right = right_of(key_tile(pair), square * k, square * j);
-        for (int i = 0; i < squares; ++i) multiply(d_query[i][2 * j], d_query[i][2 * j + 1], d_s[i], right);
-      }
+      add_product<squares, depth>(d_s, key_tile(pair), square * k, d_query);
     }
   }
   if (!call.is_last) {
-    float* to = sums;
-    for (const auto& of_square : d_query)
-      for (const auto& of_columns : of_square)
-        for (const float sum : of_columns) *to = sum, to += query_threads;
+    float* to = partial + own_partial;
+    for_each_sum(d_query, [&](float sum) { *to = sum, to += query_threads; });
     return;
   }
   __syncthreads();  // nobody reads the tiles any more
-  const MmaTile<depth> rows_tile{shared};
-  for (int i = 0; i < squares; ++i)
-    for (int j = 0; j < depth / 8; ++j) {
-      for (float& sum : d_query[i][j]) sum *= call.key_scale;
-      put_sums(rows_tile, warp_row + square * i, 8 * j, d_query[i][j]);
-    }
-  store_gradients<warp_rows>(
-      call, rows_tile, warp_row,
+  store_sums<squares, depth>(
+      call, d_query, call.key_scale, {shared}, warp_row,
       [&](int i) { return head_at(call.d_query, tile.b, tile.target(warp_row + i), tile.head(warp_row + i)); },
       tile.count - warp_row);
 }

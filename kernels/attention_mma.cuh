@@ -42,7 +42,7 @@ struct MmaTile {
 };
 
 template <int rows, int depth>
-constexpr int mma_tile_bytes = rows* depth* static_cast<int>(sizeof(BFloat16));
+constexpr int mma_tile_bytes = rows* MmaTile<depth>::pieces* static_cast<int>(sizeof(Piece));
 
 // Calls run(depth) with D rounded up to 32, 64, 96 or 128, as a std::integral_constant. Throws Error for more.
 template <class Run>

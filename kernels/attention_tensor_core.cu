@@ -17,7 +17,9 @@ constexpr int warps = 4, threads = warps * warp_size;
 // Of queries, per warp two squares of 16: each fragment of keys or values that a warp gets from shared memory then
 // serves two products. With one square, shared memory would take longer than the tensor cores.
 constexpr int squares = 2, warp_rows = squares * 16, rows = warps * warp_rows;
-constexpr int keys = 64;  // in a tile
+// In a tile. Of wide heads fewer: their outputs leave registers for no more scores.
+template <int depth>
+constexpr int keys_of = depth > 64 ? 32 : 64;
 
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
@@ -35,8 +37,10 @@ struct Call {
 constexpr float slack = 8;  // weights up to 2^8: float32 and bfloat16 hold them as exactly as those up to 1
 
 // A lane has parts of the rows r and r + 8 of each square: halves 0 and 1 (cuda_mma.cuh).
-using Scores = float[squares][keys / 8][4];
-using Weights = LeftFragment[squares][keys / 16];
+template <int depth>
+using Scores = float[squares][keys_of<depth> / 8][4];
+template <int depth>
+using Weights = LeftFragment[squares][keys_of<depth> / 16];
 
 template <int depth>
 struct Sums {
@@ -71,11 +75,11 @@ class Queries {
 
 // scores = queries keys^T.
 template <int depth>
-__device__ inline void multiply_keys(const Queries<depth>& queries, MmaTile<depth> key_tile, Scores& scores) {
+__device__ inline void multiply_keys(const Queries<depth>& queries, MmaTile<depth> key_tile, Scores<depth>& scores) {
   for (int k = 0; k < depth / 16; ++k) {
     LeftFragment q[squares];
     for (int i = 0; i < squares; ++i) q[i] = queries.fragment(i, k);
-    for (int j = 0; j < keys / 16; ++j) {
+    for (int j = 0; j < keys_of<depth> / 16; ++j) {
       const RightFragment key = right_of_transposed(key_tile, 16 * j, 16 * k);
       for (int i = 0; i < squares; ++i) multiply(scores[i][2 * j], scores[i][2 * j + 1], q[i], key);
     }
@@ -84,12 +88,13 @@ __device__ inline void multiply_keys(const Queries<depth>& queries, MmaTile<dept
 
 // Scores of keys that a row does not see become -infinity. `first` is the number of the tile's first key.
 //                                                                             visible: from this warp's first row on
-__device__ inline void hide_keys(const KeyRange* visible, int first, Scores& scores) {
+template <int depth>
+__device__ inline void hide_keys(const KeyRange* visible, int first, Scores<depth>& scores) {
   const int r = threadIdx.x % warp_size / 4, c = threadIdx.x % 4;
   for (int i = 0; i < squares; ++i)
     for (int half = 0; half < 2; ++half) {
       const KeyRange seen = visible[16 * i + 8 * half + r];
-      for (int j = 0; j < keys / 8; ++j)
+      for (int j = 0; j < keys_of<depth> / 8; ++j)
         for (int e = 0; e < 2; ++e)
           if (!seen.contains(first + 8 * j + 2 * c + e)) scores[i][j][2 * half + e] = -infinity;
     }
@@ -114,13 +119,14 @@ __device__ inline void shrink_sums(const float (&shrink)[squares][2], Sums<depth
 
 // Brings the new scores into the softmax, and makes them weights. `scale`: of Call.
 template <int depth>
-__device__ inline void update_softmax(float scale, const Scores& scores, Sums<depth>& sums, Weights& weights) {
+__device__ inline void update_softmax(float scale, const Scores<depth>& scores, Sums<depth>& sums,
+                                      Weights<depth>& weights) {
   float shrink[squares][2];
   bool any_moves = false;
   for (int i = 0; i < squares; ++i)
     for (int half = 0; half < 2; ++half) {
       float largest = -infinity;  // fmax passes over a NaN; its weight is NaN all the same
-      for (int j = 0; j < keys / 8; ++j)
+      for (int j = 0; j < keys_of<depth> / 8; ++j)
         for (int e = 0; e < 2; ++e) largest = std::fmax(largest, scores[i][j][2 * half + e]);
       largest = scale * over_columns(largest, [](float a, float b) { return std::fmax(a, b); });
       float& top = sums.top[i][half];
@@ -134,7 +140,7 @@ __device__ inline void update_softmax(float scale, const Scores& scores, Sums<de
     for (int half = 0; half < 2; ++half) {
       const float top = sums.top[i][half];
       const float from = top == -infinity ? 0 : top;  // no key seen yet: -infinity less itself would be NaN
-      for (int j = 0; j < keys / 8; ++j) {
+      for (int j = 0; j < keys_of<depth> / 8; ++j) {
         const float even = fast_exp2(std::fma(scores[i][j][2 * half], scale, -from));
         const float odd = fast_exp2(std::fma(scores[i][j][2 * half + 1], scale, -from));
         sums.weights[i][half] += even + odd;
@@ -145,8 +151,8 @@ __device__ inline void update_softmax(float scale, const Scores& scores, Sums<de
 
 // sums += weights values.
 template <int depth>
-__device__ inline void add_values(const Weights& weights, MmaTile<depth> value_tile, Sums<depth>& sums) {
-  for (int k = 0; k < keys / 16; ++k)
+__device__ inline void add_values(const Weights<depth>& weights, MmaTile<depth> value_tile, Sums<depth>& sums) {
+  for (int k = 0; k < keys_of<depth> / 16; ++k)
     for (int j = 0; j < depth / 16; ++j) {
       const RightFragment value = right_of(value_tile, 16 * k, 16 * j);
       for (int i = 0; i < squares; ++i)
@@ -158,12 +164,13 @@ __device__ inline void add_values(const Weights& weights, MmaTile<depth> value_t
 
 // The queries, and two pairs of a tile of keys and one of values.
 template <int depth>
-constexpr int shared_bytes = mma_tile_bytes<rows, depth> + 4 * mma_tile_bytes<keys, depth>;
+constexpr int shared_bytes = mma_tile_bytes<rows, depth> + 4 * mma_tile_bytes<keys_of<depth>, depth>;
 
 template <int depth, Access access>
 __global__ void __launch_bounds__(threads, depth <= 32 ? 3 : 2) attention_kernel(Call call) {
   DYNAMIC_SHARED(BFloat16, shared);
   const MmaTile<depth> query_tile{shared};
+  constexpr int keys = keys_of<depth>;
   const auto key_tile = [&](int pair) { return MmaTile<depth>{shared + (rows + 2 * pair * keys) * depth}; };
   const auto value_tile = [&](int pair) { return MmaTile<depth>{shared + (rows + (2 * pair + 1) * keys) * depth}; };
 
@@ -213,13 +220,14 @@ __global__ void __launch_bounds__(threads, depth <= 32 ? 3 : 2) attention_kernel
     const Queries<depth> queries(query_tile, warp_row);
     int pair = 0;
     for (int first = begin; first < end; first += keys, pair = 1 - pair) {
+      // `end`, asked for again: the compiler is short of this one register.
       if (first + keys < visible[tile.count - 1].end) start_keys(first + keys, 1 - pair);
       const KeyRange first_row = visible[warp_row], last_row = visible[warp_row + warp_rows - 1];
       if (warp_row < tile.count && first < last_row.end && first + keys > first_row.begin) {
-        Scores scores = {};
+        Scores<depth> scores = {};
         multiply_keys(queries, key_tile(pair), scores);
-        if (first < last_row.begin || first + keys > first_row.end) hide_keys(visible + warp_row, first, scores);
-        Weights weights;
+        if (first < last_row.begin || first + keys > first_row.end) hide_keys<depth>(visible + warp_row, first, scores);
+        Weights<depth> weights;
         update_softmax(call.scale, scores, sums, weights);
         add_values(weights, value_tile(pair), sums);
       }

@@ -144,13 +144,22 @@ __global__ void __launch_bounds__(threads, Layout<Wide<T>, Stored, depth, rows>:
       call, tile, division, working_warps, warp_sums, depth, [](int d) { return L::place(d); }, partials);
 }
 
-// Calls run(rows) with the count rounded up to 1, 4, 8 or 16, as a std::integral_constant.
-template <class Run>
+// How many rows a tile may have: as many as registers hold the sums of. Caches of fewer bits come here only where tensor
+// cores cannot take them.
+template <class T, class Stored>
+constexpr int most_rows_of(Size head_size) {
+  if (sizeof(Wide<T>) == sizeof(double)) return head_size > 128 ? 4 : 8;
+  return sizeof(Stored) == sizeof(float) ? most_rows : 8;
+}
+
+// Calls run(rows) with the count, at most `most`, rounded up to 1, 4, 8 or 16, as a std::integral_constant.
+template <int most, class Run>
 void with_rows(int count, Run run) {
   if (count <= 1) return run(std::integral_constant<int, 1>{});
-  if (count <= 4) return run(std::integral_constant<int, 4>{});
-  if (count <= 8) return run(std::integral_constant<int, 8>{});
-  return run(std::integral_constant<int, 16>{});
+  if (most <= 4 || count <= 4) return run(std::integral_constant<int, 4>{});
+  if constexpr (most > 4)
+    if (most <= 8 || count <= 8) return run(std::integral_constant<int, 8>{});
+  if constexpr (most > 8) run(std::integral_constant<int, 16>{});
 }
 
 template <class T, class Stored>
@@ -162,7 +171,7 @@ void decode(Cuda device, const Call<T>& call, HeadsView<const Stored> key, Heads
   const bool parts = load_of(key, head_size) == Load::parts && load_of(value, head_size) == Load::parts;
   divide_and_join(device, call, rows_of_tile, enough_blocks, [&](Division division, unsigned blocks, auto partials) {
     with_depth(head_size, [&](auto depth) {
-      with_rows(division.rows_of_tile, [&](auto rows) {
+      with_rows<most_rows_of<T, Stored>(depth)>(division.rows_of_tile, [&](auto rows) {
         launch(decode_kernel<T, Stored, depth, rows>, blocks, threads,
                Layout<Wide<T>, Stored, depth, rows>::shared_bytes, device.stream, call, key, value,
                parts ? Load::parts : Load::numbers, division, partials);
@@ -187,7 +196,7 @@ void decode_attention_per_group(Cuda device, const AttentionSizes& sizes, const 
                                 HeadsView<const T> query, HeadsView<const Stored> key, HeadsView<const Stored> value,
                                 HeadsView<T> output, Wide<T>* log_sum_exp) {
   decode<T>(device, {sizes, mask, query, output, log_sum_exp}, key, value,
-            std::min(rows_of_group(sizes), Size{most_rows}));
+            std::min(rows_of_group(sizes), Size{most_rows_of<T, Stored>(sizes.head_size)}));
 }
 
 template <class T, class Stored>

@@ -132,8 +132,7 @@ template <class Stored>
 class Factors {
  public:
   // keys, values: of a head; first, end: this warp's, as above.
-  __device__ Factors(const KeyScales& keys, const KeyScales& values, int first, int end, float of_keys)
-      : of_keys_(of_keys) {
+  __device__ Factors(const KeyScales& keys, const KeyScales& values, int first, int end) {
     if constexpr (sizeof(Stored) == 1) {
       const int own = first + static_cast<int>(threadIdx.x) % warp_size;
       next_key_ = keys.first + own * keys.stride, key_stride_ = static_cast<int>(keys.stride);
@@ -143,11 +142,11 @@ class Factors {
     }
   }
 
-  // Those of keys 8 i + r of the next step, for lanes 4 r + c.
-  __device__ void take(float (&of_keys)[4], float (&of_values)[4]) {
+  // Those of keys 8 i + r of the next step, for lanes 4 r + c; those of keys times `scale`.
+  __device__ void take(float scale, float (&of_keys)[4], float (&of_values)[4]) {
     const int r = threadIdx.x % warp_size / 4;
     for (int i = 0; i < 4; ++i) {
-      of_keys[i] = of_keys_, of_values[i] = 1;
+      of_keys[i] = scale, of_values[i] = 1;
       if constexpr (sizeof(Stored) == 1) {
         of_keys[i] *= __shfl_sync(all_lanes, key_, 8 * i + r);
         of_values[i] = __shfl_sync(all_lanes, value_, 8 * i + r);
@@ -165,7 +164,7 @@ class Factors {
     left_ -= keys_of_block;
   }
 
-  float of_keys_, key_ = 0, value_ = 0;
+  float key_ = 0, value_ = 0;
   const float *next_key_ = nullptr, *next_value_ = nullptr;
   int key_stride_ = 0, value_stride_ = 0, left_ = 0;
 };

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/attention_ladder.h"
@@ -52,7 +53,7 @@ struct Sums {
 template <int rows>
 struct Task {
   RowTile tile;
-  KeyRange keys;  // of the split
+  int working_warps;
   KeyRange visible[rows];
 };
 
@@ -77,6 +78,18 @@ struct Plan {
 
 // ---- Steps of the kernel --------------------------------------------------------------------------------------------
 
+// Numbers d and d + 1 of a head, 0 where it has none: together where they lie on four bytes.
+__device__ inline void load_pair(const BFloat16* head, int d, int head_size, float (&pair)[2]) {
+  BFloat16 both[2] = {};
+  if (d + 1 < head_size && reinterpret_cast<std::uintptr_t>(head + d) % sizeof both == 0) {
+    std::memcpy(both, __builtin_assume_aligned(head + d, sizeof both), sizeof both);
+  } else {
+    for (int e = 0; e < 2; ++e)
+      if (d + e < head_size) both[e] = head[d + e];
+  }
+  for (int e = 0; e < 2; ++e) pair[e] = static_cast<float>(both[e]);
+}
+
 template <class T, class Stored, int depth, int eights>
 __device__ inline void load_queries(const Call<T>& call, const RowTile& tile,
                                     Queries<T, Stored, depth, eights>& queries) {
@@ -88,9 +101,13 @@ __device__ inline void load_queries(const Call<T>& call, const RowTile& tile,
     unrolled<depth / 16>([&](auto k) {
       for (int word = 0; word < 2; ++word) {
         float pair[2];
-        for (int e = 0; e < 2; ++e) {
-          const int d = number_in_column<Stored>(16 * k + 8 * word + 2 * c + e);
-          pair[e] = exists && d < head_size ? static_cast<float>(query[d]) : 0;
+        if constexpr (std::is_same_v<T, Stored>) {
+          load_pair(query, 16 * k + 8 * word + 2 * c, exists ? head_size : 0, pair);
+        } else {
+          for (int e = 0; e < 2; ++e) {
+            const int d = number_in_column<Stored>(16 * k + 8 * word + 2 * c + e);
+            pair[e] = exists && d < head_size ? static_cast<float>(query[d]) : 0;
+          }
         }
         std::uint32_t pairs[query_parts<T, Stored>];
         split_pair(pair[0], pair[1], pairs);
@@ -214,7 +231,7 @@ __device__ inline void leave_sums(const Sums<depth, eights>& sums, const WarpSum
 template <class T, class Stored, int depth, int eights>
 __global__ void __launch_bounds__(threads, Plan<T, Stored, depth, eights>::blocks)
     decode_kernel(Call<T> call, HeadsView<const Stored> key, HeadsView<const Stored> value, Division division,
-                  Partials<float> partials) {
+                  float scale, Partials<float> partials) {
   using P = Plan<T, Stored, depth, eights>;
   constexpr int rows = 8 * eights;
   DYNAMIC_SHARED(unsigned char, shared);  // [warps, stages, tile_bytes], task
@@ -232,9 +249,8 @@ __global__ void __launch_bounds__(threads, Plan<T, Stored, depth, eights>::block
   typename P::Ring ring(shared + warp * P::stages * P::tile_bytes, keys_at, key.position_stride, values_at,
                         value.position_stride, head_size, first_of_warp, keys.end);
 
-  const float scale = 1 / std::sqrt(static_cast<float>(head_size));
   Factors<Stored> factors(scales_of(key, keys_at, head_size), scales_of(value, values_at, head_size), first_of_warp,
-                          keys.end, scale);
+                          keys.end);
 
   Queries<T, Stored, depth, eights> queries;
   load_queries<T, Stored, depth, eights>(call, tile, queries);
@@ -244,12 +260,12 @@ __global__ void __launch_bounds__(threads, Plan<T, Stored, depth, eights>::block
       maximum = std::numeric_limits<float>::lowest();  // -infinity less itself would be NaN
   for (int row = threadIdx.x; row < rows; row += threads)
     task.visible[row] = row < tile.count ? seen_by(row) : KeyRange{0, 0};
-  if (threadIdx.x == 0) task.tile = tile, task.keys = keys;
+  if (threadIdx.x == 0) task.tile = tile, task.working_warps = working_warps_of(keys);
   __syncthreads();
 
-  for (int first = first_of_warp; first < task.keys.end; first += keys_of_block) {
+  for (int first = first_of_warp; first < keys.end; first += keys_of_block) {
     float key_factor[4], value_factor[4];
-    factors.take(key_factor, value_factor);
+    factors.take(scale, key_factor, value_factor);
     Scores<eights> scores = {};
     multiply_keys<T, Stored, depth>(ring.template await<Content::keys>(), queries, scores);
     update_softmax(task.visible, first, key_factor, scores, sums);
@@ -261,12 +277,11 @@ __global__ void __launch_bounds__(threads, Plan<T, Stored, depth, eights>::block
   static_assert((2 + stride) * rows * warps * static_cast<int>(sizeof(float)) <= P::ring_bytes);
   float* const shared_sums = reinterpret_cast<float*>(shared);
   const WarpSums<float> warp_sums{shared_sums, shared_sums + warps * rows, shared_sums + 2 * warps * rows};
-  const int working_warps = working_warps_of(task.keys);
   __syncthreads();  // the rings make room
-  if (warp < working_warps) leave_sums<Stored>(sums, warp_sums, stride);
+  if (warp < task.working_warps) leave_sums<Stored>(sums, warp_sums, stride);
   __syncthreads();
   join_warps<rows>(
-      call, task.tile, division, working_warps, warp_sums, stride, [](int d) { return d; }, partials);
+      call, task.tile, division, task.working_warps, warp_sums, stride, [](int d) { return d; }, partials);
 }
 
 // Calls run(depth) with D rounded up.
@@ -305,11 +320,12 @@ void decode_attention_tensor_core(Cuda device, const AttentionSizes& sizes, cons
   constexpr Size enough_blocks = 1024;
   const Call<T> call{sizes, mask, query, output, log_sum_exp};
   const Size rows = std::min(rows_of_group(sizes), Size{most_rows});
+  const float scale = 1 / std::sqrt(static_cast<float>(sizes.head_size));
   divide_and_join(device, call, rows, enough_blocks, [&](Division division, unsigned blocks, auto partials) {
     with_ring_depth<Stored>(sizes.head_size, [&](auto depth) {
       const auto run = [&](auto eights) {
         launch(decode_kernel<T, Stored, depth, eights>, blocks, threads, Plan<T, Stored, depth, eights>::shared_bytes,
-               device.stream, call, key, value, division, partials);
+               device.stream, call, key, value, division, scale, partials);
       };
       if (rows <= 8)
         run(std::integral_constant<int, 1>{});

@@ -23,9 +23,14 @@ struct Layout {
   static constexpr int own = chunks * numbers;  // numbers of a key, per lane
   // Keys that a lane asks for before it uses the first; fewer where sums take most of the registers.
   static constexpr int batch = rows * own <= 32 && chunks == 1 && lanes >= 8 ? 8 : 4;
-  // That a multiprocessor should hold at least, for enough loads under way; where sums leave registers for them.
-  static constexpr int sum_registers = rows * own * static_cast<int>(sizeof(T)) / 4;
-  static constexpr int blocks = sum_registers * sizeof(T) / sizeof(Stored) <= 32 ? 4 : sum_registers <= 64 ? 3 : 1;
+  // That a multiprocessor should hold at least, for enough loads under way: as many as it has registers for, with what a
+  // lane needs for its sums, the keys it has asked for, and all else.
+  static constexpr int registers = (sizeof(Stored) == 1   ? 120
+                                    : sizeof(Stored) == 2 ? 92
+                                                          : 60) +
+                                   (rows * (own + 2) + batch) * static_cast<int>(sizeof(T)) / 4 +
+                                   batch * chunks * static_cast<int>(sizeof(Part<Stored>)) / 4;
+  static constexpr int blocks = registers <= 128 ? 4 : registers <= 168 ? 3 : 2;
 
   // In shared memory, queries and sums lie as the lanes load them, chunk by chunk of 16 bytes: number d of a head.
   static constexpr int wide = Chunk<T>::size;

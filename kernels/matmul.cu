@@ -103,6 +103,7 @@ __global__ void __launch_bounds__(product_threads, 2) register_tiled_kernel(Prod
 
   T sums[Mine::side][Mine::side] = {};
   for_each_tile<Tile>(product, block_tile, shared, [&](const T* a_tile, const T* b_tile) {
+#pragma unroll 1  // two rounds at once need more registers than there are
     for (int k = 0; k < Tile::depth; ++k) {
       T a[Mine::side], b[Mine::side];
       for (int i = 0; i < packets; ++i) {

@@ -389,8 +389,9 @@ __device__ inline void store_mma_rows(const float (&sums)[columns / 8][4], float
   const int r = threadIdx.x % warp_size / 4, c = threadIdx.x % 4;  // names of cuda_mma.cuh
   for (int j = 0; j < columns / 8; ++j) {
     float* const to = slice + r * stride + 8 * j + 2 * c;
-    *reinterpret_cast<float2*>(to) = {sums[j][0], sums[j][1]};
-    *reinterpret_cast<float2*>(to + 8 * stride) = {sums[j][2], sums[j][3]};
+    const float2 upper = make_float2(sums[j][0], sums[j][1]), lower = make_float2(sums[j][2], sums[j][3]);
+    *reinterpret_cast<float2*>(to) = upper;
+    *reinterpret_cast<float2*>(to + 8 * stride) = lower;
   }
 }
 

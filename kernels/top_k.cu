@@ -21,15 +21,27 @@ __device__ inline void insert(const Ranked<T>& candidate, Ranked<T> (&best)[kept
   if (comes_before(candidate, best[0])) best[0] = candidate;
 }
 
-// The first of the block's candidates in order; every thread gets it.                       of_warps: [warps], shared
+// What the warps of a block tell each other. Two arrays: a pair would have bytes between its members that nobody writes.
 template <class T>
-__device__ inline Ranked<T> first_of_block(Ranked<T> own, Ranked<T>* of_warps) {
+struct FirstOfWarps {
+  T values[warps];
+  std::int32_t index[warps];
+
+  __device__ Ranked<T> operator[](int warp) const { return {values[warp], index[warp]}; }
+};
+
+// The first of the block's candidates in order; every thread gets it.                             of_warps: shared
+template <class T>
+__device__ inline Ranked<T> first_of_block(Ranked<T> own, FirstOfWarps<T>& of_warps) {
   for (int step = warp_size / 2; step > 0; step /= 2) {
     const Ranked<T> other{__shfl_xor_sync(all_lanes, own.value, step), __shfl_xor_sync(all_lanes, own.index, step)};
     if (comes_before(other, own)) own = other;
   }
   __syncthreads();  // everybody has read what the last call left
-  if (threadIdx.x % warp_size == 0) of_warps[threadIdx.x / warp_size] = own;
+  if (threadIdx.x % warp_size == 0) {
+    of_warps.values[threadIdx.x / warp_size] = own.value;
+    of_warps.index[threadIdx.x / warp_size] = own.index;
+  }
   __syncthreads();
   Ranked<T> first = of_warps[0];
   for (int i = 1; i < warps; ++i)
@@ -40,8 +52,7 @@ __device__ inline Ranked<T> first_of_block(Ranked<T> own, Ranked<T>* of_warps) {
 template <int kept, class T>
 __global__ void __launch_bounds__(threads, sizeof(T) == 4 ? 2 : 1)
     top_k_kernel(Size n, int count, const T* x, T* values, std::int32_t* index) {
-  __shared__ __align__(16) unsigned char shared[warps * sizeof(Ranked<T>)];
-  Ranked<T>* const of_warps = reinterpret_cast<Ranked<T>*>(shared);
+  __shared__ FirstOfWarps<T> of_warps;
   const Size row = blockIdx.x;
   const T* const numbers = x + row * n;
   Ranked<T> last{};  // of the results so far

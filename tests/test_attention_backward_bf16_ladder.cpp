@@ -13,19 +13,6 @@ using namespace headshare::kernels::attention_test;
 
 namespace {
 
-double as_double(BFloat16 x) { return static_cast<double>(static_cast<float>(x)); }
-
-Heads<double> rounded(Heads<double> heads) {
-  for (double& x : heads.data) x = as_double(BFloat16(x));
-  return heads;
-}
-Heads<BFloat16> as_bfloat16(const Heads<double>& from) {
-  Heads<BFloat16> to{from.batch,        from.positions,       from.heads,       from.depth,
-                     from.batch_stride, from.position_stride, from.head_stride, Array<BFloat16>(from.data.size())};
-  for (std::size_t i = 0; i < from.data.size(); ++i) to.data[i] = BFloat16(from.data[i]);
-  return to;
-}
-
 // Inputs that bfloat16 holds exactly, and the forward's results as the backward gets them.
 struct Case {
   Problem<double> problem;
@@ -34,11 +21,11 @@ struct Case {
 };
 
 Case make_case(AttentionSizes sizes, Order order, Array<std::int32_t> lengths, Layout layout, Size window = 0) {
-  Problem<double> p = with_window(make_problem(sizes, order, std::move(lengths), layout), window);
-  p.query = rounded(p.query), p.key = rounded(p.key), p.value = rounded(p.value);
+  const Problem<double> p = with_window(bfloat16_problem(sizes, order, std::move(lengths), layout), window);
   const auto [B, T, S, H, G, D] = sizes;
   Case c{p, make_heads<double>(B, T, H, D, layout == Layout::cache ? Layout::positions_first : layout), {}, {}};
-  c.d_output = rounded(random_upstream(p));
+  c.d_output = random_upstream(p);
+  round_to_bfloat16(c.d_output);
   for (Size b = 0; b < B; ++b)
     for (Size h = 0; h < H; ++h)
       for (Size t = 0; t < T; ++t) {
@@ -55,7 +42,7 @@ Case make_case(AttentionSizes sizes, Order order, Array<std::int32_t> lengths, L
         for (Size d = 0; d < D; ++d) c.output(b, t, h, d) /= sum != 0 ? sum : 1;
         c.log_sum_exp.push_back(static_cast<float>(std::log(sum)));  // -infinity where no key is seen
       }
-  c.output = rounded(c.output);
+  round_to_bfloat16(c.output);
   return c;
 }
 
@@ -110,10 +97,11 @@ Expected expected_of(const Case& c) {
 Gradients<BFloat16> run_case(const Case& c, Layout layout, Size most_bytes) {
   const Problem<double>& p = c.problem;
   const auto [B, T, S, H, G, D] = p.sizes;
-  const Heads<BFloat16> query = as_bfloat16(p.query), key = as_bfloat16(p.key), value = as_bfloat16(p.value);
-  const Heads<BFloat16> output = as_bfloat16(c.output), d_output = as_bfloat16(c.d_output);
+  const Heads<BFloat16> query = converted<BFloat16>(p.query), key = converted<BFloat16>(p.key),
+                        value = converted<BFloat16>(p.value);
+  const Heads<BFloat16> output = converted<BFloat16>(c.output), d_output = converted<BFloat16>(c.d_output);
   const auto untouched = [&](Size positions, Size heads, Layout as) {
-    return as_bfloat16(make_heads<double>(B, positions, heads, D, as));
+    return converted<BFloat16>(make_heads<double>(B, positions, heads, D, as));
   };
   Gradients<BFloat16> g{untouched(T, H, layout == Layout::cache ? Layout::positions_first : layout),
                         untouched(S, G, layout), untouched(S, G, layout)};
@@ -129,14 +117,14 @@ double largest_error(const Heads<BFloat16>& result, const Heads<double>& expecte
   double largest = 0;
   std::vector<bool> used(result.data.size());
   expected.for_each([&](Size b, Size position, Size head, Size d) {
-    const double x = as_double(result(b, position, head, d)), right = expected(b, position, head, d);
+    const double x = number_as<double>(result(b, position, head, d)), right = expected(b, position, head, d);
     const double allowed = (std::abs(right) + 3 * std::sqrt(squares(b, position, head, d))) / 256 + 1e-6;
     const double error = std::abs(x - right) / allowed;
     largest = std::isnan(error) ? std::numeric_limits<double>::infinity() : std::max(largest, error);
     used[static_cast<std::size_t>(result.at(b, position, head, d))] = true;
   });
   for (std::size_t i = 0; i < used.size(); ++i)
-    if (!used[i] && !std::isnan(as_double(result.data[i]))) return std::numeric_limits<double>::infinity();
+    if (!used[i] && !std::isnan(number_as<double>(result.data[i]))) return std::numeric_limits<double>::infinity();
   return largest;
 }
 
@@ -152,8 +140,7 @@ void check(const Case& c, Layout layout, Size most_bytes = Size{1} << 29) {
 
 }  // namespace
 
-TEST_SUITE_BEGIN("the backward of attention on tensor cores" *
-                 doctest::skip(test::test_device() == Device::cpu));
+TEST_SUITE_BEGIN("the backward of attention on tensor cores" * doctest::skip(test::test_device() == Device::cpu));
 
 TEST_CASE("the gradients of attention in bfloat16 agree with plain loops") {
   struct Shape {
@@ -203,7 +190,8 @@ TEST_CASE("keys in several runs and rows in several shares give the same gradien
   const Case c = make_case({2, 130, 300, 4, 1, 32}, Order::causal, {300, 140}, Layout::positions_first);
   check(c, Layout::positions_first, 0);
   check(make_case({1, 150, 270, 2, 2, 64}, Order::any, {}, Layout::positions_first), Layout::positions_first, 200000);
-  const Gradients<BFloat16> one = run_case(c, Layout::positions_first, 0), same = run_case(c, Layout::positions_first, 0);
+  const Gradients<BFloat16> one = run_case(c, Layout::positions_first, 0),
+                            same = run_case(c, Layout::positions_first, 0);
   for (const auto of : {&Gradients<BFloat16>::query, &Gradients<BFloat16>::key, &Gradients<BFloat16>::value})
     CHECK(std::memcmp((one.*of).data.data(), (same.*of).data.data(), (one.*of).data.size() * sizeof(BFloat16)) == 0);
 }
@@ -215,8 +203,9 @@ TEST_CASE("attention_backward of bfloat16 is the one on tensor cores") {
   for (Heads<BFloat16>* heads : {&g.query, &g.key, &g.value})
     std::fill(heads->data.begin(), heads->data.end(), BFloat16(0.0f));
   const Problem<double>& p = c.problem;
-  const Heads<BFloat16> query = as_bfloat16(p.query), key = as_bfloat16(p.key), value = as_bfloat16(p.value);
-  const Heads<BFloat16> output = as_bfloat16(c.output), d_output = as_bfloat16(c.d_output);
+  const Heads<BFloat16> query = converted<BFloat16>(p.query), key = converted<BFloat16>(p.key),
+                        value = converted<BFloat16>(p.value);
+  const Heads<BFloat16> output = converted<BFloat16>(c.output), d_output = converted<BFloat16>(c.d_output);
   attention_backward<BFloat16>(cuda(), p.sizes, p.mask(), query.view(), key.view(), value.view(), output.view(),
                                c.log_sum_exp.data(), d_output.view(), g.query.view(), g.key.view(), g.value.view());
   synchronize(cuda());

@@ -138,6 +138,16 @@ TEST_CASE("attention on tensor cores: nothing is read from padding") {
   }
 }
 
+TEST_CASE("attention on tensor cores: keys and values that lie in memory in different ways") {
+  for (const Layout layout : {Layout::aligned_projection, Layout::joint_projection}) {
+    Problem<double> p = bfloat16_problem({2, 40, 70, 4, 2, 16}, Order::causal, {}, Layout::cache);
+    Heads<double> value = make_heads<double>(2, 70, 2, 16, layout);
+    value.for_each([&](Size b, Size s, Size g, Size d) { value(b, s, g, d) = p.value(b, s, g, d); });
+    p.value = value;
+    check_attention(p, Layout::positions_first);
+  }
+}
+
 TEST_CASE("attention on tensor cores: heads that begin or lie off 16 bytes") {
   const Problem<double> exact = bfloat16_problem({1, 20, 70, 2, 1, 16}, Order::causal);
   const Problem<BFloat16> p = problem_in<BFloat16>(exact);

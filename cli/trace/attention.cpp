@@ -5,6 +5,7 @@
 #include "cli/trace/kernels.h"
 #include "cli/trace/named_array.h"
 #include "kernels/attention_ladder.h"
+#include "kernels/cache.h"
 
 namespace headshare::trace {
 namespace {
@@ -158,12 +159,41 @@ Launches decode_per_head(Problem<float, float>& problem) {
   });
 }
 
-template <class T, class Stored>
-Launches decode_per_group(Problem<T, Stored>& problem) {
+Launches decode_per_group(Problem<float, float>& problem) {
   return launches_of([&] {
-    kernels::decode_attention_per_group<T, Stored>(kernels::cuda(), problem.of, {}, problem.queries(),
-                                                   problem.key.view(), problem.value.view(), problem.outputs(),
-                                                   nullptr);
+    kernels::decode_attention_per_group<float>(kernels::cuda(), problem.of, {}, problem.queries(), problem.key.view(),
+                                               problem.value.view(), problem.outputs(), nullptr);
+  });
+}
+
+template <class T, class Stored>
+Launches decode_tensor_core(Problem<T, Stored>& problem) {
+  return launches_of([&] {
+    kernels::decode_attention_tensor_core<T, Stored>(kernels::cuda(), problem.of, {}, problem.queries(),
+                                                     problem.key.view(), problem.value.view(), problem.outputs(),
+                                                     nullptr);
+  });
+}
+
+// Keys and values of S positions go into a cache for as many.
+Launches fill_cache(const Sizes& sizes) {
+  const Size batch = sizes["B"], positions = sizes["S"], heads = sizes["G"], size = sizes["D"];
+  const Size count = batch * positions * heads * size;
+  const auto key = random_array<BFloat16>("key", count), value = random_array<BFloat16>("value", count);
+  const NamedArray<std::int8_t> key_cache("key_cache", count), value_cache("value_cache", count);
+  const NamedArray<float> key_scale("key_scale", count / size), value_scale("value_scale", count / size);
+  const auto from = [&](const auto& array) {
+    return positions_first<const BFloat16>(array.data(), positions, heads, size);
+  };
+  const auto to = [&](const auto& array, const auto& scale) {
+    auto view = heads_first(array.data(), positions, heads, size);
+    view.scales = scale.data();
+    return view;
+  };
+  return launches_of([&] {
+    kernels::copy_keys_values<BFloat16, std::int8_t>(kernels::cuda(), batch, positions, heads, size, from(key),
+                                                     to(key_cache, key_scale), from(value),
+                                                     to(value_cache, value_scale), {.capacity = positions});
   });
 }
 
@@ -178,12 +208,13 @@ std::vector<TracedKernel> attention_kernels() {
       training_kernel<BFloat16>("attention-backward-bf16", "... and its gradients", backward),
       decoding_kernel("decode-per-head", "Attention of one query, each head reads its keys and values",
                       decode_per_head),
-      decoding_kernel("decode-per-group", "... read once for all query heads of a group",
-                      decode_per_group<float, float>),
-      decoding_kernel("decode-per-group-bf16-cache", "... from a cache in bfloat16", decode_per_group<float, BFloat16>),
-      decoding_kernel("decode-per-group-bf16", "... all of it in bfloat16", decode_per_group<BFloat16, BFloat16>),
-      decoding_kernel("decode-per-group-int8-cache", "... from a cache of eight bits",
-                      decode_per_group<BFloat16, std::int8_t>),
+      decoding_kernel("decode-per-group", "... read once for all query heads of a group", decode_per_group),
+      decoding_kernel("decode-bf16-cache", "... from a cache in bfloat16, on tensor cores",
+                      decode_tensor_core<float, BFloat16>),
+      decoding_kernel("decode-bf16", "... all of it in bfloat16", decode_tensor_core<BFloat16, BFloat16>),
+      decoding_kernel("decode-int8-cache", "... from a cache of eight bits", decode_tensor_core<BFloat16, std::int8_t>),
+      {"cache-int8", "Keys and values into such a cache", Sizes({{"B", 2}, {"S", 64}, {"G", 2}, {"D", 64}}),
+       fill_cache},
   };
 }
 

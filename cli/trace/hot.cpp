@@ -81,6 +81,7 @@ const std::vector<HotKernel>& hot_kernels() {
   const std::vector<NamedSize> few = {{"M", 8}, {"N", 512}, {"K", 512}};
   const std::vector<NamedSize> sentence = {{"B", 1}, {"T", 128}, {"S", 128}, {"H", 8}, {"G", 2}, {"D", 64}};
   const std::vector<NamedSize> cache = {{"B", 2}, {"T", 1}, {"S", 512}, {"H", 8}, {"G", 1}, {"D", 64}};
+  const std::vector<NamedSize> prompt = {{"B", 2}, {"S", 512}, {"G", 1}, {"D", 64}};
   const std::vector<NamedSize> rows = {{"rows", 256}, {"n", 512}};
   const std::vector<NamedSize> classes = {{"rows", 64}, {"V", 4096}};
   const std::vector<NamedSize> array = {{"n", 65536}};
@@ -100,9 +101,10 @@ const std::vector<HotKernel>& hot_kernels() {
       {"attention-fused-bf16", sentence, inputs, {"output", "log_sum_exp"}},
       {"attention-backward-bf16", sentence, for_backward, {"d_query", "d_key", "d_value"}},
       {"decode-per-group", cache, inputs, {"output"}},
-      {"decode-per-group-bf16-cache", cache, inputs, {"output"}},
-      {"decode-per-group-bf16", cache, inputs, {"output"}},
-      {"decode-per-group-int8-cache", cache, {"query", "key", "key_scale", "value", "value_scale"}, {"output"}},
+      {"decode-bf16-cache", cache, inputs, {"output"}},
+      {"decode-bf16", cache, inputs, {"output"}},
+      {"decode-int8-cache", cache, {"query", "key", "key_scale", "value", "value_scale"}, {"output"}},
+      {"cache-int8", prompt, {"key", "value"}, {"key_cache", "key_scale", "value_cache", "value_scale"}},
       {"layer-norm", rows, {"x", "gain", "bias"}, normalized},
       {"layer-norm-bf16", rows, {"x", "gain", "bias"}, normalized},
       {"layer-norm-backward", rows, for_norm_backward, {"dx", "d_gain", "d_bias"}},

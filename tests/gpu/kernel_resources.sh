@@ -170,8 +170,9 @@ write_table() {
     function is_hot(row, capability) {
       return hot_on[row] != "-" && (capability == hot_on[row] + 0 || capability > hot_on[row] + 0 && hot_on[row] ~ /[+]/)
     }
-    function row_of(name,    i) {
-      for (i = 1; i <= rows; ++i) if (name ~ "^(" pattern[i] ")$") return i
+    function row_of(name, file,    i) {
+      for (i = 1; i <= rows; ++i)
+        if (name ~ "^(" pattern[i] ")$" || (file ":" name) ~ "^(" pattern[i] ")$") return i
       return 0
     }
     BEGIN {
@@ -186,7 +187,7 @@ write_table() {
       capability = $2 + 0  # 90 of 90a
       if (only_target != "" && capability != only_target + 0) next
       name = short($1)
-      row = row_of(name)
+      row = row_of(name, $7)
       hot = row && is_hot(row, capability)
       if (hot) { ++hot_kernels; hot_found[row, capability] = 1 }
       targets[capability] = 1

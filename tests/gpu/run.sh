@@ -112,6 +112,7 @@ build=$root/build/gpu
 results=$build/results
 mkdir -p "$results" && touch "$results/log.txt" || exit 1
 export CUDACXX=${CUDACXX:-$(command -v nvcc)}
+export PYTHONDONTWRITEBYTECODE=1
 have make || export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}
 compiler=$("$CUDACXX" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 machine="driver $(query driver_version | head -n 1), nvcc $compiler"

@@ -21,9 +21,11 @@ cat >"$folder/launches" <<'LIST'
 # a comment
 256 1024 75+  hot_kernel<float>
 256 0    90   only_there<int>
+64  0    -    kernels_y.cu:hot_kernel<double>
+128 0    -    y.cu:hot_kernel<double>
 256 ?    -    hot_kernel<.*>
 LIST
-mkdir "$folder/good" "$folder/spilling" "$folder/stack" "$folder/slow" "$folder/empty" "$folder/gone"
+mkdir "$folder/good" "$folder/spilling" "$folder/stack" "$folder/slow" "$folder/empty" "$folder/gone" "$folder/same_name"
 both() { for capability in 75 90a; do kernel "$1" $capability "${@:2}"; done; }
 { both $hot 64 0 512; kernel $there 90a 32 0 0; kernel $there 75 255 8 8; } >"$folder/good/kernels_x.cu.o.txt"
 echo 'ptxas info    : 0 bytes gmem' >"$folder/good/kernels_none.cu.o.txt"
@@ -31,6 +33,7 @@ echo 'ptxas info    : 0 bytes gmem' >"$folder/good/kernels_none.cu.o.txt"
 { both $hot 64 0 0 16; both $there 32 0 0; } >"$folder/stack/kernels_x.cu.o.txt"
 { both $hot 64 0 0; both $there 32 0 0; both $slow 255 96 0; } >"$folder/slow/kernels_x.cu.o.txt"
 both $slow 64 0 0 >"$folder/gone/kernels_x.cu.o.txt"
+kernel $slow 90 64 0 0 >"$folder/same_name/kernels_y.cu.o.txt"
 echo 'a letter' >"$folder/letter.txt"
 kernel $hot 90 64 0 0 | head -n 3 >"$folder/torn.txt"
 echo '256 many 75+ x' >"$folder/bad_launches"
@@ -55,6 +58,7 @@ expect 0 '^hot_kernel<float> +x.cu +90a +64 +0 +0 +1536 +256 +4 +50 % +registers
 expect 0 '^\| hot_kernel<float> \| x.cu \| 90a \| 64 \| 0 \| 0 \| 1536 \| 256 \| 4 \| 50 % \| registers \|$' \
   --markdown --target 90 "$folder/good/kernels_x.cu.o.txt"
 expect 0 '^hot_kernel<double> +x.cu +75 +255 +0 +96 +0[+][?] +256 +[?] +[?] +[?]$' "$folder/slow"
+expect 0 '^hot_kernel<double> +y.cu +90 +64 +0 +0 +0 +128 +8 +50 % +registers$' "$folder/same_name"
 expect 0 '90a.*50 %' --target sm_90a --hot "$folder/slow"
 expect 2 'no such kernel' --hot "$folder/gone"
 expect 2 'no such kernel' --target 100 "$folder/good"
