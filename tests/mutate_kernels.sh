@@ -31,13 +31,14 @@ argument() {  # file, text around the barrier
 tests_of() {
   cases='*'
   case $1 in
-    matmul*) tests=(test_matmul_ladder) ;;
+    matmul_hopper.cu) tests=(test_matmul_hopper_ladder) ;;
+    matmul*) tests=(test_matmul_ladder test_matmul_bf16_ladder) ;;
     softmax.cu) tests=(test_softmax_ladder test_softmax_kernel) ;;
-    layer_norm.cu) tests=(test_layer_norm_kernel) ;;
-    cross_entropy.cu) tests=(test_cross_entropy_kernel) ;;
-    reduce.cu) tests=(test_reduce_kernels) ;;
-    embedding.cu | dropout.cu | adam.cu | indices.cu) tests=(test_embedding_dropout_adam_kernels) ;;
-    copy.cu | elementwise.cu) tests=(test_elementwise_kernels) ;;
+    layer_norm.cu) tests=(test_layer_norm_kernel test_bf16_row_kernels) ;;
+    cross_entropy.cu) tests=(test_cross_entropy_kernel test_bf16_row_kernels) ;;
+    reduce.cu) tests=(test_reduce_kernels test_bf16_kernels) ;;
+    embedding.cu | dropout.cu | adam.cu | indices.cu) tests=(test_embedding_dropout_adam_kernels test_bf16_kernels) ;;
+    copy.cu | elementwise.cu) tests=(test_elementwise_kernels test_bf16_kernels) ;;
     attention.cu) tests=(test_attention_ladder) ;;
     attention_composed.cu) tests=(test_attention_ladder) ;;
     attention_backward.cu)
