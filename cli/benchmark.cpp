@@ -6,7 +6,6 @@
 #include "core/file.h"
 #include "core/report/measurements.h"
 #include "core/report/progress.h"
-#include "kernels/machine_limits.h"
 #include "nn/decoding_ceilings.h"
 #include "nn/decoding_speed.h"
 #include "nn/evaluation.h"
@@ -127,8 +126,9 @@ Measurements benchmark_decoding(const Arguments& arguments) {
 }
 
 Measurements benchmark_training(const Arguments& arguments) {
-  const double peak = kernels::measure_arithmetic();
-  std::cout << "measured now: " << with_decimals(peak / 1e9, 0) << " GFLOP/s of multiply-adds in registers\n\n";
+  const double peak = measure_peak(default_device(), precision(arguments));
+  std::cout << "measured now: " << with_decimals(peak / 1e9, 0) << " GFLOP/s of " << peak_is_of(default_device())
+            << "\n\n";
   Measurements rows;
   for (const Size kv_heads : kv_head_choices(arguments)) {
     const TransformerConfig config = model_config(arguments, kv_heads);

@@ -7,7 +7,7 @@
 #include "core/file.h"
 #include "core/report/measurements.h"
 #include "core/report/progress.h"
-#include "kernels/machine_limits.h"
+#include "nn/decoding_ceilings.h"
 #include "nn/decoding_speed.h"
 #include "nn/training_speed.h"
 #include "tensor/profile.h"
@@ -110,7 +110,7 @@ void run(const Words& words, const std::string& summary) {
                                             .dropout = 0});
   Transformer model(config, 1);
   model.compute_in(precision(*arguments));
-  const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
+  const double peak = measure_peak(default_device(), model.precision()), bandwidth = measure_memory(default_device());
   const Size steps = value("steps");
   const Profiled profiled =
       what == "train"
@@ -136,8 +136,8 @@ void run(const Words& words, const std::string& summary) {
   for (const Total& total : totals(profiled.records))
     add(total.name, static_cast<double>(total.calls), total.seconds, total.flops, total.bytes);
   add("between operations", 0, std::max(1e-9, profiled.seconds - listed), 0, 0);
-  std::cout << describe_devices() << "measured now: " << with_decimals(peak / 1e9, 0)
-            << " GFLOP/s of multiply-adds in registers, " << with_decimals(bandwidth / 1e9, 1) << " GB/s from memory\n"
+  std::cout << describe_devices() << "measured now: " << with_decimals(peak / 1e9, 0) << " GFLOP/s of "
+            << peak_is_of(default_device()) << ", " << with_decimals(bandwidth / 1e9, 1) << " GB/s from memory\n"
             << with_decimals(1e3 * profiled.seconds * per_step, 2) << " ms a step, " << steps
             << " steps; FLOPs and bytes are those of the definition, each number read or written once\n\n"
             << rows.table();

@@ -12,6 +12,7 @@
 #include "tensor/attention.h"
 #include "tensor/cache.h"
 #include "tensor/elementwise.h"
+#include "tensor/matmul.h"
 #include "tensor/reduce.h"
 
 namespace headshare {
@@ -19,7 +20,8 @@ namespace {
 
 constexpr double sample_seconds = 0.005;
 constexpr Size near_bytes = Size{1} << 20;  // of a core: fits its own cache, and is work enough to be timed
-constexpr Size chosen_rows = 8;             // choosing takes as long for each row
+constexpr Size farthest_bytes = 512 * near_bytes;
+constexpr Size chosen_rows = 8;  // choosing takes as long for each row
 constexpr Size chosen_steps = 32;
 
 double number(Size n) { return static_cast<double>(n); }
@@ -47,15 +49,6 @@ double measure_reading_on(Device device, Size bytes) {
   return number(bytes) / seconds_of_work(device, [&] { to.copy_from(from); });
 }
 
-double measure_peak(Device device) {
-  if (device == Device::cpu) return kernels::measure_arithmetic();
-  const Size n = kernels::cuda_is_simulated() ? 128 : 4096;
-  Generator generator(1);
-  const TensorOptions options{ElementType::float32, device};
-  const Tensor a = random_normal({n, n}, 1, generator, options), b = random_normal({n, n}, 1, generator, options);
-  return 2 * number(n * n * n) / seconds_of_work(device, [&] { matmul(a, b); });
-}
-
 // The smallest operation of a step, as a step runs it: on a GPU recorded, and repeated without the host.
 double measure_operation(Device device) {
   const TensorOptions integers{ElementType::int32, device};
@@ -74,10 +67,28 @@ double measure_operation(Device device) {
 }  // namespace
 
 std::vector<Size> reading_amounts(Device device, Size largest) {
-  const Size most = device == Device::cuda && kernels::cuda_is_simulated() ? 4 * near_bytes : 512 * near_bytes;
+  const Size most = device == Device::cuda && kernels::cuda_is_simulated() ? 4 * near_bytes : farthest_bytes;
   std::vector<Size> amounts = {near_bytes};
   while (amounts.back() < std::min(largest, most)) amounts.push_back(2 * amounts.back());
   return amounts;
+}
+
+double measure_peak(Device device, Precision precision) {
+  if (device == Device::cpu) return kernels::measure_arithmetic();
+  const Size n = kernels::cuda_is_simulated() ? 128 : 4096;
+  const Tf32Products tf32(precision == Precision::tf32);
+  Generator generator(1);
+  const TensorOptions options{precision == Precision::bf16 ? ElementType::bfloat16 : ElementType::float32, device};
+  const Tensor a = random_normal({n, n}, 1, generator, options), b = random_normal({n, n}, 1, generator, options);
+  return 2 * number(n * n * n) / seconds_of_work(device, [&] { matmul(a, b); });
+}
+
+std::string peak_is_of(Device device) {
+  return device == Device::cpu ? "multiply-adds in registers" : "a large matrix product";
+}
+
+double measure_memory(Device device) {
+  return measure_reading_on(device, reading_amounts(device, farthest_bytes).back());
 }
 
 CeilingMeter::CeilingMeter(Device device, const std::vector<Size>& amounts)

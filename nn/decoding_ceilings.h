@@ -12,6 +12,14 @@ namespace headshare {
 // 1 MiB, 2 MiB and so on, until it is no less than `largest`; 512 MiB at most.
 std::vector<Size> reading_amounts(Device device, Size largest);
 
+// Floating-point operations per second: on the CPU multiply-adds in registers, elsewhere a large matrix product in this
+// precision; and what describes them, for a heading.
+double measure_peak(Device device, Precision precision = Precision::fp32);
+std::string peak_is_of(Device device);
+
+// Bytes per second from the memory behind all caches, when the same are read again and again.
+double measure_memory(Device device);
+
 // Measures what decoding runs into on one device, now: shared machines drift. Every figure is the best of nine
 // samples, with the threads in use now, and comes from the kernels that decoding uses, on numbers of its own: nothing
 // is known here of how long a decoding takes.
@@ -24,8 +32,7 @@ class CeilingMeter {
   DecodingCeilings ceilings(const Decoder& decoder, const DecodingMeasurement& measurement);
 
   const std::vector<ReadingSpeed>& reading() const { return reading_; }
-  // Floating-point operations per second: on the CPU multiply-adds in registers, elsewhere a large matrix product.
-  double peak_flops();
+  double peak_flops();  // of float32
   double operation_seconds() const { return operation_seconds_; }
   double team_seconds() const { return team_seconds_; }
 
