@@ -34,8 +34,8 @@ struct AdamArrays {
 //   parameter <- parameter - learning_rate weight_decay parameter
 //                - learning_rate (mean / (1 - beta1^step)) / (sqrt(variance / (1 - beta2^step)) + epsilon)
 // for all parameters, on a GPU in a few kernels: a model has hundreds, most of them smaller than what it takes to start
-// one. Scaling here costs clipping and the mean over a batch no pass of their own. The scale is one number in the device's
-// memory: where it depends on the norm of all gradients, the host need not wait for the device to know it.
+// one. Scaling here costs clipping and the mean over a batch no pass of their own. The scale is one number in the
+// device's memory: where it depends on the norm of all gradients, the host need not wait for the device to know it.
 // One pass: 16 bytes read and 12 written for each float32 parameter. T is float or double.
 // A scale that is NaN changes nothing: where a loss or gradient is not finite, the weights from before are kept.
 // Throws Error when step is below 1: the corrections by 1 - beta^step would divide by 0.

@@ -35,6 +35,12 @@ struct HeadsView {
   std::conditional_t<std::is_const_v<T>, const float, float>* scales = nullptr;
 };
 
+// The D numbers of one head.
+template <class T>
+constexpr T* head_at(HeadsView<T> view, Size b, Size position, Size head) {
+  return view.data + b * view.batch_stride + position * view.position_stride + head * view.head_stride;
+}
+
 // Which keys a query sees. Query t stands at position t + (S - T): with a cache, the new queries are the last
 // positions.
 struct AttentionMask {

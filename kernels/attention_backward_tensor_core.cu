@@ -83,11 +83,13 @@ __global__ void __launch_bounds__(query_threads, QueryTiling<depth>::blocks)
   const int thread = static_cast<int>(threadIdx.x);
   const int lane = thread % warp_size, warp = thread / warp_size, warp_row = warp * warp_rows;
 
-  // What the block sees of this run, and each square of rows of this warp.
+  // What the block sees of this run, and each square of rows of this warp. Rows whose windows have left all keys begin
+  // and end where the keys do, perhaps within a square of keys; they see nothing of it, and its dS was not stored.
   const int run_end = call.first_key + call.key_squares * square;
   const auto seen_by = [&](int first_row, int last_row) {
     const RowFacts* const facts = call.facts + call.first_row(tile.b, tile.g) + tile.first;
-    return KeyRange{facts[first_row].visible.begin, facts[last_row].visible.end};
+    const KeyRange seen{facts[first_row].visible.begin, facts[last_row].visible.end};
+    return seen.begin < seen.end ? seen : KeyRange{0, 0};
   };
   const KeyRange seen = seen_by(0, tile.count - 1);
   KeyRange seen_by_square[squares];

@@ -33,8 +33,8 @@ void attention_backward_tensor_core(Cuda, const AttentionSizes& sizes, const Att
                                     HeadsView<const BFloat16> query, HeadsView<const BFloat16> key,
                                     HeadsView<const BFloat16> value, HeadsView<const BFloat16> output,
                                     const float* log_sum_exp, HeadsView<const BFloat16> d_output,
-                                    HeadsView<BFloat16> d_query, HeadsView<BFloat16> d_key,
-                                    HeadsView<BFloat16> d_value, Size most_d_score_bytes = Size{1} << 29);
+                                    HeadsView<BFloat16> d_query, HeadsView<BFloat16> d_key, HeadsView<BFloat16> d_value,
+                                    Size most_d_score_bytes = Size{1} << 29);
 
 // ---- Few queries: decoding, where reading the cache takes all the time ----------------------------------------------
 
@@ -43,8 +43,8 @@ template <class T, class Stored = T>
 void decode_attention_per_head(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                                HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output);
 
-// The keys and values of a group are read once for all its query heads; for 16 of their T H / G rows at a time, so that
-// attention() takes other ways with more. `log_sum_exp` [B, H, T]; null: not kept.
+// The keys and values of a group are read once for all its query heads; for 4 to 16 of their T H / G rows at a time, so
+// that attention() takes other ways with more. `log_sum_exp` [B, H, T]; null: not kept.
 template <class T, class Stored = T>
 void decode_attention_per_group(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                                 HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output,

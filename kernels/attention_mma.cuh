@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstring>
-#include <utility>
 
 #include "kernels/attention_tile.cuh"
 #include "kernels/device_memory.h"
@@ -59,14 +58,6 @@ inline void require_mma(const char* who) {
   if (const int capability = compute_capability(); capability < 80)
     fail(who, ": this GPU's compute capability is ", capability / 10, ".", capability % 10,
          ", but tensor cores take bfloat16 from 8.0 on; use float32");
-}
-
-// body(0), ..., body(count - 1), with numbers that the compiler knows. Registers have no addresses: an array stays in
-// them only where every index is known, and a compiler leaves a loop with a large body a loop.
-template <int count, class Body>
-__device__ inline void unrolled(const Body& body) {
-  [&]<int... i>(std::integer_sequence<int, i...>) { (body(std::integral_constant<int, i>{}), ...); }
-  (std::make_integer_sequence<int, count>{});
 }
 
 // ---- Between memory and a tile --------------------------------------------------------------------------------------

@@ -9,11 +9,6 @@
 // What the attention kernels share: which queries a block works on, and heads as tiles of shared memory.
 namespace headshare::kernels {
 
-template <class T>
-__device__ inline T* head_at(HeadsView<T> view, Size b, Size position, Size head) {
-  return view.data + b * view.batch_stride + position * view.position_stride + head * view.head_stride;
-}
-
 // The queries of sentence b that share key/value head g are the rows of one matrix: with H / G = `group` query heads,
 // row r is target r / group of query head g * group + r % group. So each key and value that a block fetches serves all
 // query heads of the group. A tile is `count` of these rows, from row `first` on.

@@ -175,8 +175,7 @@ template <class T, class Stored>
 inline void gather_heads(HeadsView<const Stored> from, Size b, Size g, Size heads, Size first, Size last,
                          Size head_size, T scale, T* to) {
   for (Size position = first; position < last; ++position) {
-    const Stored* row =
-        from.data + b * from.batch_stride + position * from.position_stride + g * heads * from.head_stride;
+    const Stored* row = head_at(from, b, position, g * heads);
     for (Size head = 0; head < heads; ++head, to += padded<T>(head_size))
       copy_scaled(row + head * from.head_stride, head_size, scale, to);
   }
@@ -187,7 +186,7 @@ template <class T>
 inline void scatter_heads(const T* from, Size b, Size g, Size heads, Size first, Size last, Size head_size, T scale,
                           HeadsView<T> to) {
   for (Size position = first; position < last; ++position) {
-    T* row = to.data + b * to.batch_stride + position * to.position_stride + g * heads * to.head_stride;
+    T* row = head_at(to, b, position, g * heads);
     for (Size head = 0; head < heads; ++head, from += padded<T>(head_size))
       copy_scaled_exactly(from, head_size, scale, row + head * to.head_stride);
   }
@@ -266,7 +265,7 @@ inline void transpose_heads(const Stored* from, Size from_stride, Size sources, 
 // The address of one head's first position.
 template <class T>
 inline T* head_of(const HeadsView<T>& view, Size b, Size head) {
-  return view.data + b * view.batch_stride + head * view.head_stride;
+  return head_at(view, b, 0, head);
 }
 
 // Zeros in row[from .. to).

@@ -7,27 +7,21 @@
 namespace headshare::kernels {
 
 template <class T, class Stored>
-void copy_heads(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x, HeadsView<Stored> y,
-                RingPosition place) {
-  const Size first = place.first != nullptr ? *place.first : 0;
-  parallel_rows(batch, 2 * positions * heads * head_size, [&](Size b) {
-    for (Size position = 0; position < positions; ++position) {
-      const Size in_ring = (first + position) % place.capacity;
-      for (Size head = 0; head < heads; ++head) {
-        const T* from = x.data + b * x.batch_stride + position * x.position_stride + head * x.head_stride;
-        Stored* to = y.data + b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
-        for (Size d = 0; d < head_size; ++d) to[d] = static_cast<Stored>(from[d]);
-      }
-    }
-  });
-}
-
-template <class T, class Stored>
-void copy_keys_values(Cpu cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> key,
+void copy_keys_values(Cpu, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> key,
                       HeadsView<Stored> key_cache, HeadsView<const T> value, HeadsView<Stored> value_cache,
                       RingPosition place) {
-  copy_heads(cpu, batch, positions, heads, head_size, key, key_cache, place);
-  copy_heads(cpu, batch, positions, heads, head_size, value, value_cache, place);
+  const auto copy = [&](HeadsView<const T> x, HeadsView<Stored> y) {
+    parallel_rows(batch, 2 * positions * heads * head_size, [&](Size b) {
+      for (Size position = 0; position < positions; ++position)
+        for (Size head = 0; head < heads; ++head) {
+          const T* const from = head_at(x, b, position, head);
+          Stored* const to = head_at(y, b, place.of(position), head);
+          for (Size d = 0; d < head_size; ++d) to[d] = static_cast<Stored>(from[d]);
+        }
+    });
+  };
+  copy(key, key_cache);
+  copy(value, value_cache);
 }
 
 template <class Stored>
@@ -39,9 +33,6 @@ void move_rows(Cpu, std::span<const RowMove> moves, Size pieces, Size piece_size
   });
 }
 
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
-template void copy_heads(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
 template void copy_keys_values(Cpu, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>,
                                HeadsView<const float>, HeadsView<float>, RingPosition);
 template void copy_keys_values(Cpu, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>,

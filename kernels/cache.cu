@@ -16,7 +16,7 @@ struct HeadCounts {
   Size batch, positions, heads, head_size;
 };
 
-// Keys, or keys and values.
+// Keys and values.
 template <class T, class Stored>
 struct HeadCopies {
   HeadsView<const T> from[2];
@@ -45,29 +45,19 @@ __device__ inline void copy_head(const T* from, Size head_size, std::int8_t* to,
   }
 }
 
-// A warp per head.
+// A warp per head. blockIdx.y: keys or values.
 template <class T, class Stored>
 __global__ void copy_heads_kernel(HeadCounts counts, HeadCopies<T, Stored> copies, RingPosition place) {
   const HeadsView<const T>& x = copies.from[blockIdx.y];
   const HeadsView<Stored>& y = copies.to[blockIdx.y];
-  const Size first = place.first != nullptr ? *place.first : 0;
   const Size all = counts.batch * counts.positions * counts.heads;
   for (Size i = global_thread() / warp_size; i < all; i += all_threads() / warp_size) {
     const Size head = i % counts.heads, outer = i / counts.heads;
     const Size position = outer % counts.positions, b = outer / counts.positions;
-    const Size from = b * x.batch_stride + position * x.position_stride + head * x.head_stride;
-    const Size in_ring = (first + position) % place.capacity;
-    const Size to = b * y.batch_stride + in_ring * y.position_stride + head * y.head_stride;
-    copy_head(x.data + from, counts.head_size, y.data + to,
-              y.scales != nullptr ? y.scales + to / counts.head_size : nullptr);
+    Stored* const to = head_at(y, b, place.of(position), head);
+    copy_head(head_at(x, b, position, head), counts.head_size, to,
+              y.scales != nullptr ? y.scales + (to - y.data) / counts.head_size : nullptr);
   }
-}
-
-template <class T, class Stored>
-void launch_copies(Cuda device, const HeadCounts& counts, unsigned copies, const HeadCopies<T, Stored>& views,
-                   RingPosition place) {
-  const unsigned blocks = loop_blocks(counts.batch * counts.positions * counts.heads * warp_size, threads);
-  launch(copy_heads_kernel<T, Stored>, dim3(blocks, copies), threads, 0, device.stream, counts, views, place);
 }
 
 // ---- Moving rows ----------------------------------------------------------------------------------------------------
@@ -120,17 +110,13 @@ void move_in_words(Cuda device, std::span<const RowMove> moves, Size pieces, Siz
 }  // namespace
 
 template <class T, class Stored>
-void copy_heads(Cuda device, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> x,
-                HeadsView<Stored> y, RingPosition place) {
-  launch_copies<T, Stored>(device, {batch, positions, heads, head_size}, 1, {{x, {}}, {y, {}}}, place);
-}
-
-template <class T, class Stored>
 void copy_keys_values(Cuda device, Size batch, Size positions, Size heads, Size head_size, HeadsView<const T> key,
                       HeadsView<Stored> key_cache, HeadsView<const T> value, HeadsView<Stored> value_cache,
                       RingPosition place) {
-  launch_copies<T, Stored>(device, {batch, positions, heads, head_size}, 2, {{key, value}, {key_cache, value_cache}},
-                           place);
+  const unsigned blocks = loop_blocks(batch * positions * heads * warp_size, threads);
+  launch(copy_heads_kernel<T, Stored>, dim3(blocks, 2), threads, 0, device.stream,
+         HeadCounts{batch, positions, heads, head_size}, HeadCopies<T, Stored>{{key, value}, {key_cache, value_cache}},
+         place);
 }
 
 template <class Stored>
@@ -145,12 +131,6 @@ void move_rows(Cuda device, std::span<const RowMove> moves, Size pieces, Size pi
     move_in_words(device, moves, pieces, piece_size, used, x);
 }
 
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>, RingPosition);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>, RingPosition);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<BFloat16>, RingPosition);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<BFloat16>, RingPosition);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<std::int8_t>, RingPosition);
-template void copy_heads(Cuda, Size, Size, Size, Size, HeadsView<const BFloat16>, HeadsView<std::int8_t>, RingPosition);
 template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const float>, HeadsView<float>,
                                HeadsView<const float>, HeadsView<float>, RingPosition);
 template void copy_keys_values(Cuda, Size, Size, Size, Size, HeadsView<const double>, HeadsView<double>,

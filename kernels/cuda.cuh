@@ -47,8 +47,9 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   (void)stream;  // kernels are done when launch returns: one queue or many makes no difference
   simulator::launch(kernel, grid, block, shared_bytes, std::forward<Arguments>(arguments)...);
 #else
-  constexpr std::size_t without_asking = 48 * 1024;  // more per block must be asked for
-  if (shared_bytes > without_asking)
+  // A block may have 48 KB without asking, what the kernel declares itself included. How much that is the host does not
+  // know, so it always asks.
+  if (shared_bytes > 0)
     check_cuda(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)),
         "shared memory of a kernel");

@@ -10,9 +10,9 @@ namespace headshare::kernels {
 
 // ---- From memory to shared memory -----------------------------------------------------------------------------------
 
-// 16 bytes, both places on whole 16 bytes: the first `bytes` of them from `from`, the rest zeros (`from` must be a valid
-// address even for 0). The thread goes on at once, no register is needed, and nobody may read `to` before the thread
-// that asked has waited for the copy and a barrier came after that. For compute capability 8.0 and later.
+// 16 bytes, both places on whole 16 bytes: the first `bytes` of them from `from`, the rest zeros (`from` must be a
+// valid address even for 0). The thread goes on at once, no register is needed, and nobody may read `to` before the
+// thread that asked has waited for the copy and a barrier came after that. For compute capability 8.0 and later.
 __device__ inline void copy_async(void* to, const void* from, int bytes = 16) {
 #if __CUDA_ARCH__ >= 800
   const auto shared = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
@@ -67,7 +67,7 @@ __device__ inline std::uint32_t transposed_matrix(std::uint32_t row) {
   return column;
 }
 
-// ---- Numbers ---------------------------------------------------------------------------------------------------------
+// ---- Numbers --------------------------------------------------------------------------------------------------------
 
 // Two floats as two bfloat16 in one register, to the nearest even; `low` in the lower half.
 __device__ inline std::uint32_t bfloat16_pair(float low, float high) {
@@ -80,9 +80,9 @@ __device__ inline std::uint32_t bfloat16_pair(float low, float high) {
 #endif
 }
 
-// The signed bytes 0 and 2 of a register as two bfloat16, which hold them exactly. Of a byte x, put into the fraction of
-// 128 and of -(128 or 256), the sum is its lower seven bits, less 128 where its sign bit is set. In three instructions:
-// `bytes & mask | bits` is one, but the compiler makes two of it, to save a register for a constant.
+// The signed bytes 0 and 2 of a register as two bfloat16, which hold them exactly. Of a byte x, put into the fraction
+// of 128 and of -(128 or 256), the sum is its lower seven bits, less 128 where its sign bit is set. In three
+// instructions: `bytes & mask | bits` is one, but the compiler makes two of it, to save a register for a constant.
 __device__ inline std::uint32_t bfloat16_of_even_bytes(std::uint32_t bytes) {
 #if __CUDA_ARCH__ >= 800
   std::uint32_t size, sign, pair;
@@ -95,8 +95,8 @@ __device__ inline std::uint32_t bfloat16_of_even_bytes(std::uint32_t bytes) {
 #endif
 }
 
-// 2^x by one instruction, to about two units in the last place; 0 for results below the normal numbers. exp2f takes three
-// more, for those.
+// 2^x by one instruction, to about two units in the last place; 0 for results below the normal numbers. exp2f takes
+// three more, for those.
 __device__ inline float fast_exp2(float x) {
   float power;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));

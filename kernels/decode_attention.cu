@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(threads, Layout<Wide<T>, Stored, depth, rows>:
   using L = Layout<W, Stored, depth, rows>;
   DYNAMIC_SHARED(W, shared);
   W* const queries = shared + 2 * warps * rows;  // [rows, depth], by place()
-  // The queries' place, when all else is done.                                     values: [warps, rows, depth], by place()
+  // The queries' place, when all else is done.                                 values: [warps, rows, depth], by place()
   const WarpSums<W> warp_sums{shared, shared + warps * rows, queries};
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   W* const weights = queries + L::query_numbers + warp * keys_per_step * L::weight_stride;  // [32, weight_stride]
@@ -144,8 +144,8 @@ __global__ void __launch_bounds__(threads, Layout<Wide<T>, Stored, depth, rows>:
       call, tile, division, working_warps, warp_sums, depth, [](int d) { return L::place(d); }, partials);
 }
 
-// How many rows a tile may have: as many as registers hold the sums of. Caches of fewer bits come here only where tensor
-// cores cannot take them.
+// How many rows a tile may have: as many as registers hold the sums of. Caches of fewer bits come here only where
+// tensor cores cannot take them.
 template <class T, class Stored>
 constexpr int most_rows_of(Size head_size) {
   if (sizeof(Wide<T>) == sizeof(double)) return head_size > 128 ? 4 : 8;

@@ -6,16 +6,16 @@
 #include "kernels/attention_mma.cuh"
 #include "kernels/decode_split.cuh"
 
-// How the cache gets to the tensor cores in decode_tensor_core.cu: from memory to shared memory, from there to fragments,
-// and what is done to numbers that are not bfloat16.
+// How the cache gets to the tensor cores in decode_tensor_core.cu: from memory to shared memory, from there to
+// fragments, and what is done to numbers that are not bfloat16.
 namespace headshare::kernels::decoding {
 
 // ---- Numbers for tensor cores ---------------------------------------------------------------------------------------
 
 // Tensor cores multiply bfloat16, eight significant bits. A float is the sum of three such numbers: the products with
 // each are added up, and the cache's numbers count with all bits that queries and weights have. Beside int8, which was
-// rounded far more, two suffice. Queries that were bfloat16 are one; so could weights be whose sums become bfloat16, but
-// with two their roundings stay below that of the output.
+// rounded far more, two suffice. Queries that were bfloat16 are one; so could weights be whose sums become bfloat16,
+// but with two their roundings stay below that of the output.
 template <class T, class Stored>
 constexpr int query_parts = std::is_same_v<T, BFloat16> ? 1
                             : sizeof(Stored) == 1       ? 2
@@ -51,8 +51,8 @@ class Ring {
  public:
   using Tile = typename RingTile<Stored, depth>::Tile;
 
-  // data: of this warp, [stages, 32, depth]. The keys and values of a head are head_at(key, ...) and head_at(value, ...);
-  // this warp's are those from `first` on, 32 at a time of keys_of_block, and there are none from `end` on.
+  // data: of this warp, [stages, 32, depth]. The keys and values of a head are head_at(key, ...) and head_at(value,
+  // ...); this warp's are those from `first` on, 32 at a time of keys_of_block, and there are none from `end` on.
   __device__ Ring(unsigned char* data, const Stored* keys, Size key_stride, const Stored* values, Size value_stride,
                   int head_size, int first, int end)
       : data_(data),
@@ -77,8 +77,8 @@ class Ring {
   static constexpr int beside = Tile::period, below = warp_size / beside;  // the pieces that a warp copies at a time
   static constexpr int columns = Tile::pieces / beside;                    // of them, in a row
 
-  // Keys or values still to be asked for. Addresses are most of the work here, so there is one multiplication of 32 bits
-  // for each.
+  // Keys or values still to be asked for. Addresses are most of the work here, so there is one multiplication of 32
+  // bits for each.
   struct Source {
     const unsigned char* next;  // this lane's first piece of the next tile's first row
     unsigned stride;            // from a row to the next, in bytes
@@ -95,9 +95,9 @@ class Ring {
             static_cast<unsigned>(stride) * static_cast<unsigned>(sizeof(Stored))};
   }
 
-  // Asks for the next tile, keys and values in turn, if there is one. Each call makes one group of copies. Behind the last
-  // key and the last piece of a head it repeats those: what is multiplied with them is 0, and to copy less would take
-  // more instructions.
+  // Asks for the next tile, keys and values in turn, if there is one. Each call makes one group of copies. Behind the
+  // last key and the last piece of a head it repeats those: what is multiplied with them is 0, and to copy less would
+  // take more instructions.
   template <Content content>
   __device__ void ask() {
     if (last_ >= 0) {
@@ -126,8 +126,8 @@ class Ring {
   int last_;           // the last row to copy, counted from the next tile's first; negative: none
 };
 
-// What products with keys, and weights of values, are multiplied with: in an int8 cache also the scales, of each step one
-// for each lane, loaded a step ahead.
+// What products with keys, and weights of values, are multiplied with: in an int8 cache also the scales, of each step
+// one for each lane, loaded a step ahead.
 template <class Stored>
 class Factors {
  public:

@@ -8,11 +8,12 @@
 #include "kernels/attention_tile.cuh"
 #include "kernels/device_memory.h"
 
-// What the kernels of decoding share: who works on which queries and keys, and how the parts of an output come together.
+// What the kernels of decoding share: who works on which queries and keys, and how the parts of an output come
+// together.
 //
 // A block takes the queries of a tile and a part of the keys that they see; each of its warps takes 32 keys at a time,
-// and shares nothing until the end. Where sentences and heads alone are too few to fill a GPU, several blocks divide the
-// keys among them, and a second kernel joins their outputs (Dao et al. 2023, "Flash-Decoding").
+// and shares nothing until the end. Where sentences and heads alone are too few to fill a GPU, several blocks divide
+// the keys among them, and a second kernel joins their outputs (Dao et al. 2023, "Flash-Decoding").
 namespace headshare::kernels::decoding {
 
 constexpr int warps = 4, threads = warps * warp_size;  // of a block
@@ -154,8 +155,8 @@ __global__ void join_kernel(Call<T> call, int splits, Partials<Wide<T>> partials
 
 // ---- The host's part ------------------------------------------------------------------------------------------------
 
-// Into how many parts the keys of a sentence are divided: `enough_blocks` fill a large GPU about four times, so that the
-// last ones to finish are a small part of all. Depends on sizes alone.
+// Into how many parts the keys of a sentence are divided: `enough_blocks` fill a large GPU about four times, so that
+// the last ones to finish are a small part of all. Depends on sizes alone.
 inline int splits_of(Size sources, Size blocks, Size enough_blocks) {
   const Size most = std::max(Size{1}, Size{groups_of(sources, keys_of_block)});
   return static_cast<int>(std::min(most, Size{groups_of(enough_blocks, blocks)}));

@@ -6,10 +6,10 @@
 #include "kernels/attention_ladder.h"
 #include "kernels/decode_ring.cuh"
 
-// Decoding with its products on tensor cores. Where a group shares one key/value head, each number of a bfloat16 or int8
-// cache is multiplied for 8 query rows or more: of the instructions that a GPU has time for while the number arrives,
-// the widening and the multiplications of decode_attention.cu take them all. A tensor core multiplies 256 numbers of
-// the cache for 8 rows in one.
+// Decoding with its products on tensor cores. Where a group shares one key/value head, each number of a bfloat16 or
+// int8 cache is multiplied for 8 query rows or more: of the instructions that a GPU has time for while the number
+// arrives, the widening and the multiplications of decode_attention.cu take them all. A tensor core multiplies 256
+// numbers of the cache for 8 rows in one.
 //
 // A matrix product has 16 rows on its left side and 8 columns on its right: so here keys and values, of which there are
 // many, stand on the left, and queries on the right, and everything is the transpose of what is written elsewhere:
@@ -57,10 +57,10 @@ struct Task {
   KeyRange visible[rows];
 };
 
-// How a multiprocessor is used: as many blocks at a time as it has registers for, with what the sums, the queries and all
-// else need; and rings that together fill the 192 KiB of shared memory that are left beside a little for each block. So
-// more than 100 KiB are always under way, where a memory of 4.8 TB/s that answers after 700 ns keeps 25 KB for each of
-// 132 multiprocessors busy: one of the blocks may well begin or end meanwhile.
+// How a multiprocessor is used: as many blocks at a time as it has registers for, with what the sums, the queries and
+// all else need; and rings that together fill the 192 KiB of shared memory that are left beside a little for each
+// block. So more than 100 KiB are always under way, where a memory of 4.8 TB/s that answers after 700 ns keeps 25 KB
+// for each of 132 multiprocessors busy: one of the blocks may well begin or end meanwhile.
 template <class T, class Stored, int depth, int eights>
 struct Plan {
   static constexpr int registers = (sizeof(Stored) == 1 ? 124 : 84) + depth * eights * (2 + query_parts<T, Stored>) / 8;
@@ -178,8 +178,8 @@ __device__ inline void update_softmax(const KeyRange* visible, int first, const 
   });
 }
 
-// The weights of 16 keys as the right side of a product; `factor`: what those of keys r and r + 8 are multiplied with. A
-// lane gives those of one key, two rows, and gets those of one row, two keys.
+// The weights of 16 keys as the right side of a product; `factor`: what those of keys r and r + 8 are multiplied with.
+// A lane gives those of one key, two rows, and gets those of one row, two keys.
 template <class T, class Stored, int eights>
 __device__ inline void take_weights(const float (&weight)[eights][4], const float* factor,
                                     Weights<T, Stored, eights>& to) {
@@ -273,7 +273,7 @@ __global__ void __launch_bounds__(threads, Plan<T, Stored, depth, eights>::block
   }
 
   // The sums of the warps that had keys.
-  constexpr int stride = depth + 4;  // the lanes of a warp store to 32 different banks
+  constexpr int stride = depth + 4;  // lanes store to 32 different banks; with an int8 cache, two to each of 16
   static_assert((2 + stride) * rows * warps * static_cast<int>(sizeof(float)) <= P::ring_bytes);
   float* const shared_sums = reinterpret_cast<float*>(shared);
   const WarpSums<float> warp_sums{shared_sums, shared_sums + warps * rows, shared_sums + 2 * warps * rows};

@@ -23,8 +23,8 @@ struct Layout {
   static constexpr int own = chunks * numbers;  // numbers of a key, per lane
   // Keys that a lane asks for before it uses the first; fewer where sums take most of the registers.
   static constexpr int batch = rows * own <= 32 && chunks == 1 && lanes >= 8 ? 8 : 4;
-  // That a multiprocessor should hold at least, for enough loads under way: as many as it has registers for, with what a
-  // lane needs for its sums, the keys it has asked for, and all else.
+  // That a multiprocessor should hold at least, for enough loads under way: as many as it has registers for, with what
+  // a lane needs for its sums, the keys it has asked for, and all else.
   static constexpr int registers = (sizeof(Stored) == 1   ? 120
                                     : sizeof(Stored) == 2 ? 92
                                                           : 60) +

@@ -1,6 +1,7 @@
 #include "core/error.h"
 #include "kernels/device_memory.h"
 #include "kernels/matmul_ladder.h"
+#include "kernels/matmul_tile.cuh"
 
 // Which rung multiplies what, where factors may be rounded: the products of bfloat16 numbers, and those of float32
 // numbers that the tensor cores see as tf32. (matmul.cu chooses for float32 and float64.)
@@ -10,7 +11,14 @@ namespace {
 // Blocks of 128 x 128 below which a GPU is better occupied by smaller ones.
 constexpr Size enough_tiles = 64;
 
-Size tiles_of(const MatmulSizes& sizes) { return sizes.batch * ((sizes.m + 127) / 128) * ((sizes.n + 127) / 128); }
+Size tiles_of(const MatmulSizes& sizes) { return blocks_of(sizes, {.rows = 128, .columns = 128}); }
+
+// Hopper's rung cuts a deep K into parts, each for a block of its own. Up to 64 rows would leave half of each of its
+// tiles empty.
+bool pays_on_hopper(const MatmulSizes& sizes) {
+  const Size tiles = tiles_of(sizes);
+  return sizes.m > 64 && tiles * hopper_parts(tiles, sizes.k) >= enough_tiles;
+}
 
 void require_tensor_cores(const char* who, const char* type) {
   if (const int capability = compute_capability(); capability < 80)
@@ -29,7 +37,7 @@ void matmul_bf16(Cuda device, const MatmulSizes& sizes, const MatrixView<BFloat1
   else if (!is_on_16_bytes(a) || !is_on_16_bytes(b))
     tiles_of(sizes) < 2 * enough_tiles ? matmul_tensor_core<BFloat16, 64>(device, sizes, a, b, c, epilogue)
                                        : matmul_tensor_core<BFloat16, 128>(device, sizes, a, b, c, epilogue);
-  else if (compute_capability() == 90 && sizes.m > 64 && tiles_of(sizes) >= enough_tiles)
+  else if (compute_capability() == 90 && pays_on_hopper(sizes))
     matmul_hopper(device, sizes, a, b, c, epilogue);
   else
     matmul_pipelined(device, sizes, a, b, c, epilogue);

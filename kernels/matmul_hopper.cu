@@ -29,6 +29,7 @@ constexpr int k_step = line_numbers, k_of_product = 16;
 
 // Registers of a thread: 65536 of a multiprocessor for 384 threads are 168 each, of which 128 sums would leave only 40.
 constexpr int copying_registers = 40, multiplying_registers = 232;
+static_assert(group_threads * copying_registers + multiplying_threads * multiplying_registers <= 168 * hopper_threads);
 
 // Some of a warp's sums, on their way from the tensor cores' order to that of memory.
 constexpr int slice_rows = 16, slice_columns = 64;
@@ -294,12 +295,6 @@ FactorInMemory factor_in_memory(const BFloat16* data, Size line_stride, Size k_s
   return {Major::other, make_tensor_map({data, lines, k, k_stride, matrices, batch_stride}, k_step)};
 }
 
-// The number of multiprocessors of an H100 or H200. A constant, not asked of the GPU: the order of sums is to depend on
-// the sizes alone.
-constexpr Size usual_multiprocessors = 132;
-// Of K. Blocks of a part have a ring to fill, and sums to write that others read again.
-constexpr Size shortest_hopper_part = 512;
-
 }  // namespace
 
 template <int columns, class Out>
@@ -319,8 +314,7 @@ void matmul_hopper_tiled(Cuda device, const MatmulSizes& sizes, const MatrixView
                   product.partial, epilogue, c);
 
   const Size tiles = blocks_of(sizes, {.rows = tile_rows, .columns = columns});
-  const Size wanted = std::min(usual_multiprocessors / tiles, sizes.k / shortest_hopper_part);
-  if (wanted >= 2) {
+  if (const Size wanted = hopper_parts(tiles, sizes.k); wanted > 1) {
     product.k_per_part = Size{groups_of(groups_of(sizes.k, wanted), k_step)} * k_step;
     product.parts = groups_of(sizes.k, product.k_per_part);
     product.partial = device_scratch<float>(0, elements * product.parts);
@@ -343,8 +337,7 @@ template <class Out>
 void matmul_hopper(Cuda device, const MatmulSizes& sizes, const MatrixView<BFloat16>& a, const MatrixView<BFloat16>& b,
                    Out* c, const Epilogue<Out>& epilogue) {
   const auto rounds = [&](Size columns) {
-    return (blocks_of(sizes, {.rows = tile_rows, .columns = columns}) + usual_multiprocessors - 1) /
-           usual_multiprocessors;
+    return groups_of(blocks_of(sizes, {.rows = tile_rows, .columns = columns}), hopper_multiprocessors);
   };
   if (8 * rounds(256) <= 5 * rounds(128))
     matmul_hopper_tiled<256>(device, sizes, a, b, c, epilogue);

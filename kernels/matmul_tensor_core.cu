@@ -42,13 +42,14 @@ template <class In, int tile>
 constexpr Size tensor_core_bytes = 4 * std::max(4 * TileReader<FormatOf<In>, tile>::size,
                                                 product_warps* piece_rows* mma_slice_stride<WarpTile<tile>::columns>);
 
-// Of a multiprocessor, at the same time. Pairs of bfloat16 that have to be put together take a few registers more than two
-// large blocks leave them.
+// Of a multiprocessor, at the same time. Pairs of bfloat16 that have to be put together take a few registers more than
+// two large blocks leave them.
 template <class In, int tile>
 constexpr int tensor_core_blocks = tile == 128 && std::is_same_v<In, BFloat16> ? 1 : 2;
 
 template <class In, int tile, class Out>
-__global__ void __launch_bounds__(product_threads, tensor_core_blocks<In, tile>) tensor_core_kernel(Product<In, Out> product) {
+__global__ void __launch_bounds__(product_threads, tensor_core_blocks<In, tile>)
+    tensor_core_kernel(Product<In, Out> product) {
   using Format = FormatOf<In>;
   using Tile = TileReader<Format, tile>;
   using Word = typename Format::Word;

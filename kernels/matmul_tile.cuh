@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #include "kernels/device_memory.h"
 #include "kernels/elementwise_functions.h"
@@ -57,16 +56,6 @@ __device__ inline BlockTile tile_of_block(const Product<In, Out>& product, int r
           .column = in_band / height * static_cast<unsigned>(columns),
           .first_k = first_k,
           .k_count = k_left < product.k_per_part ? k_left : product.k_per_part};
-}
-
-// ---- Loops over registers -------------------------------------------------------------------------------------------
-
-// body(0), ..., body(count - 1), with numbers that the compiler knows. Registers have no addresses: an array stays in
-// them only where every index is known, and a compiler leaves a loop with a large body a loop.
-template <int count, class Body>
-__device__ inline void unrolled(const Body& body) {
-  [&]<int... i>(std::integer_sequence<int, i...>) { (body(std::integral_constant<int, i>{}), ...); }
-  (std::make_integer_sequence<int, count>{});
 }
 
 // ---- The end of every element ---------------------------------------------------------------------------------------
@@ -210,6 +199,14 @@ void launch_in_parts(Cuda device, void (*kernel)(Product<In, Out>), const Produc
   split.partial = device_scratch<Wide<Out>>(0, elements * split.parts);
   launch_tiles(device, kernel, split, shape);
   add_parts(split.parts, split.partial);
+}
+
+// What launch_in_parts decides, for blocks that have a multiprocessor each and take tile after tile (matmul_hopper.cu):
+// as many parts as an H100 or H200 has multiprocessors for, none shorter than 512. A shorter one would take less time
+// than to fill the block's ring of tiles, and to write sums that others read again.
+constexpr Size hopper_multiprocessors = 132;  // a constant, as above
+constexpr Size hopper_parts(Size tiles, Size k) {
+  return std::max(Size{1}, std::min(hopper_multiprocessors / std::max(tiles, Size{1}), k / 512));
 }
 
 // ---- From memory to shared memory -----------------------------------------------------------------------------------

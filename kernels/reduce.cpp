@@ -134,11 +134,6 @@ double sum_of_squares(Cpu, Size n, const T* x) {
   return total;
 }
 
-template <class T>
-void add_sum_of_squares(Cpu cpu, Size n, const T* x, double* total) {
-  *total += sum_of_squares(cpu, n, x);
-}
-
 template void sum(Cpu, Size, Size, Size, const float*, float*);
 template void sum(Cpu, Size, Size, Size, const double*, double*);
 template void max(Cpu, Size, Size, Size, const float*, float*, std::int32_t*);
@@ -149,7 +144,5 @@ template void argmax(Cpu, Size, Size, const float*, std::int32_t*);
 template void argmax(Cpu, Size, Size, const double*, std::int32_t*);
 template double sum_of_squares(Cpu, Size, const float*);
 template double sum_of_squares(Cpu, Size, const double*);
-template void add_sum_of_squares(Cpu, Size, const float*, double*);
-template void add_sum_of_squares(Cpu, Size, const double*, double*);
 
 }  // namespace headshare::kernels

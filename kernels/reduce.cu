@@ -1,7 +1,9 @@
 #include "kernels/reduce.h"
 
 #include <algorithm>
+#include <array>
 
+#include "kernels/adam.h"
 #include "kernels/device_memory.h"
 #include "kernels/largest.h"
 #include "kernels/rows.cuh"
@@ -146,26 +148,6 @@ __global__ void max_backward_kernel(Size results, Size n, Size inner, const std:
     dx[(i / inner * n + index[i]) * inner + i % inner] = dy[i];
 }
 
-// ---- Sum of squares -------------------------------------------------------------------------------------------------
-template <class T>
-__global__ void sum_of_squares_kernel(Size n, const T* x, double* sums) {
-  __shared__ double partial[threads / warp_size];
-  double sum = 0;
-  for (Size i = global_thread(); i < n; i += all_threads())
-    sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  sum = block_sum<threads>(sum, partial);
-  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
-}
-
-// One block.
-__global__ void add_to_total_kernel(Size n, const double* sums, double* total) {
-  __shared__ double partial[threads / warp_size];
-  double sum = 0;
-  for (Size i = threadIdx.x; i < n; i += threads) sum += sums[i];
-  sum = block_sum<threads>(sum, partial);
-  if (threadIdx.x == 0) *total += sum;
-}
-
 }  // namespace
 
 template <class T>
@@ -199,20 +181,10 @@ void argmax(Cuda device, Size rows, Size n, const T* x, std::int32_t* index) {
 }
 
 template <class T>
-void add_sum_of_squares(Cuda device, Size n, const T* x, double* total) {
-  constexpr Size per_thread = 16;  // so that most gradients need few blocks, and their sums few passes
-  const unsigned blocks = loop_blocks((n + per_thread - 1) / per_thread, threads);
-  double* const sums = device_scratch<double>(first_slot, blocks);
-  launch(sum_of_squares_kernel<T>, blocks, threads, 0, device.stream, n, x, sums);
-  launch(add_to_total_kernel, 1, threads, 0, device.stream, Size{blocks}, sums, total);
-}
-
-template <class T>
 double sum_of_squares(Cuda device, Size n, const T* x) {
   double result = 0;
   double* const total = device_scratch<double>(total_slot, 1);
-  fill_bytes(device, 0, total, sizeof result);
-  add_sum_of_squares(device, n, x, total);
+  squared_norm<T>(device, std::array{Numbers<T>{n, x}}, total);
   copy_to_host(device, total, &result, sizeof result);
   return result;
 }
@@ -227,8 +199,6 @@ template void max_backward(Cuda, Size, Size, Size, const std::int32_t*, const do
 template void argmax(Cuda, Size, Size, const float*, std::int32_t*);
 template void argmax(Cuda, Size, Size, const double*, std::int32_t*);
 template void argmax(Cuda, Size, Size, const BFloat16*, std::int32_t*);
-template void add_sum_of_squares(Cuda, Size, const float*, double*);
-template void add_sum_of_squares(Cuda, Size, const double*, double*);
 template double sum_of_squares(Cuda, Size, const float*);
 template double sum_of_squares(Cuda, Size, const double*);
 

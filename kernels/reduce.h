@@ -41,18 +41,11 @@ void argmax(Cpu, Size rows, Size n, const T* x, std::int32_t* index);
 template <class T>
 void argmax(Cuda, Size rows, Size n, const T* x, std::int32_t* index);
 
-// sum_i x[i]^2 in double, as a number for the host: this waits for the device. NaN and infinity in x give NaN or
-// infinity.                                                                                               x: [n]
+// sum_i x[i]^2 in double, as a number for the host: this waits for the device, as squared_norm of many arrays (adam.h)
+// does not. NaN and infinity in x give NaN or infinity.                                                   x: [n]
 template <class T>
 double sum_of_squares(Cpu, Size n, const T* x);
 template <class T>
 double sum_of_squares(Cuda, Size n, const T* x);
-
-// *total += sum_i x[i]^2, in double. total is in the device's memory: of many arrays, such as the gradients of all
-// parameters, this adds up the squares without waiting for the device after each.                        x: [n]
-template <class T>
-void add_sum_of_squares(Cpu, Size n, const T* x, double* total);
-template <class T>
-void add_sum_of_squares(Cuda, Size n, const T* x, double* total);
 
 }  // namespace headshare::kernels

@@ -3,8 +3,8 @@
 #include "kernels/ranked.h"
 #include "kernels/warp.cuh"
 
-// A block has a row. Each thread passes over its share once and keeps the best it has seen, in order, in registers; then
-// the threads' first ones compete, and who wins shows its next. What a thread keeps is enough even if all of the
+// A block has a row. Each thread passes over its share once and keeps the best it has seen, in order, in registers;
+// then the threads' first ones compete, and who wins shows its next. What a thread keeps is enough even if all of the
 // results are its own. Where more are wanted than registers hold, another pass looks for those that come after.
 namespace headshare::kernels {
 namespace {
@@ -21,7 +21,8 @@ __device__ inline void insert(const Ranked<T>& candidate, Ranked<T> (&best)[kept
   if (comes_before(candidate, best[0])) best[0] = candidate;
 }
 
-// What the warps of a block tell each other. Two arrays: a pair would have bytes between its members that nobody writes.
+// What the warps of a block tell each other. Two arrays: a pair would have bytes between its members that nobody
+// writes.
 template <class T>
 struct FirstOfWarps {
   T values[warps];

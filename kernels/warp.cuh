@@ -1,9 +1,12 @@
 #pragma once
 
+#include <type_traits>
+#include <utility>
+
 #include "kernels/cuda.cuh"
 
-// What almost every kernel needs: the thread's own number, and sums and maxima over a warp or a block. All in a fixed
-// order, so that the same input gives the same bits, run after run.
+// What almost every kernel needs: the thread's own number, loops over registers, and sums and maxima over a warp or a
+// block. All in a fixed order, so that the same input gives the same bits, run after run.
 namespace headshare::kernels {
 
 constexpr int warp_size = 32;
@@ -19,6 +22,14 @@ constexpr unsigned loop_blocks(Size n, int threads) {
   constexpr Size most = 4096;
   const Size blocks = (n + threads - 1) / threads;
   return static_cast<unsigned>(blocks < most ? blocks : most);
+}
+
+// body(0), ..., body(count - 1), with numbers that the compiler knows. Registers have no addresses: an array stays in
+// them only where every index is known, and a compiler leaves a loop with a large body a loop.
+template <int count, class Body>
+__device__ inline void unrolled(const Body& body) {
+  [&]<int... i>(std::integer_sequence<int, i...>) { (body(std::integral_constant<int, i>{}), ...); }
+  (std::make_integer_sequence<int, count>{});
 }
 
 // Every lane of the warp gets the result. Five steps: each adds the value of the lane 16, 8, 4, 2 and 1 further.

@@ -109,15 +109,6 @@ double sum_of_squares(const Tensor& x) {
   return result;
 }
 
-void add_sum_of_squares(const Tensor& x, const Tensor& total) {
-  const Tensor from = x.contiguous();
-  note_work(2 * x.count(), x.bytes());
-  dispatch_floating("sum_of_squares", from, [&](auto device, auto zero) {
-    using T = decltype(zero);
-    kernels::add_sum_of_squares(device, from.count(), from.data<T>(), total.data<double>());
-  });
-}
-
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
   Tensor y = x;

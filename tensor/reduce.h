@@ -31,8 +31,7 @@ Largest top_k(const Tensor& x, Size count);
 // Over all elements, to rank 0.
 Tensor sum(const Tensor& x);
 Tensor mean(const Tensor& x);
-double sum_of_squares(const Tensor& x);                         // in float64, for norms
-void add_sum_of_squares(const Tensor& x, const Tensor& total);  // the same, added to one float64; waits for nothing
+double sum_of_squares(const Tensor& x);  // in float64, for norms
 
 // Undoes a broadcast: adds up the repeated elements until x has this shape. The backward of every broadcasting
 // operation.

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <ostream>
+
 #include "kernels/matmul.h"
 #include "tests/test_device.h"
 
-// What the tests of the matrix product share: which product, and matrices in both memory layouts.
+// What the tests of the matrix product share: which product, matrices in both memory layouts, and results.
 namespace headshare::kernels::matmul_test {
 
 using test::Array;
@@ -20,6 +22,22 @@ struct Case {
   Activation activation = Activation::none;
   bool keep_before = false;
   Size lines_on = 1;  // lines of A and B (their rows or columns, as laid out) begin at multiples of so many elements
+};
+
+// For CAPTURE.
+inline std::ostream& operator<<(std::ostream& out, const Case& c) {
+  const auto letter = [](Layout layout) { return layout == Layout::rows ? "" : "^T"; };
+  const char* const activations[] = {"", ", relu", ", gelu"};
+  return out << c.sizes.batch << " products [" << c.sizes.m << ", " << c.sizes.k << "]" << letter(c.a_layout) << " ["
+             << c.sizes.k << ", " << c.sizes.n << "]" << letter(c.b_layout) << " of " << c.a_matrices << " and "
+             << c.b_matrices << " matrices" << (c.bias ? ", bias" : "") << activations[static_cast<int>(c.activation)]
+             << (c.keep_before ? ", kept" : "") << ", lines on " << c.lines_on;
+}
+
+// C, and what it was before the activation where the case keeps that.
+template <class T>
+struct Results {
+  Array<T> c, before;
 };
 
 // Where the lines of such a matrix begin, and how many elements all of its batch take, nothing after the last line.

@@ -70,11 +70,6 @@ struct Operands {
         bias(random_vector<Wide<Out>>(c.bias ? c.sizes.n : 0, seed + 2)) {}
 };
 
-template <class T>
-struct Results {
-  Array<T> c, before;
-};
-
 // multiply(sizes, a, b, c, epilogue) as the case says.
 template <class In, class Out, class Multiply>
 Results<Out> run(const Case& c, const Array<In>& a, const Array<In>& b, const Array<Wide<Out>>& bias,
@@ -127,14 +122,7 @@ bool near(const Case& c, const Array<Out>& found, const Array<double>& expected)
 
 template <class In, class Out>
 void check(const Case& c, const std::vector<Rung<In, Out>>& all, const Operands<In, Out>& operands) {
-  CAPTURE(c.sizes.batch);
-  CAPTURE(c.sizes.m);
-  CAPTURE(c.sizes.n);
-  CAPTURE(c.sizes.k);
-  CAPTURE(static_cast<int>(c.a_layout));
-  CAPTURE(static_cast<int>(c.b_layout));
-  CAPTURE(c.bias);
-  CAPTURE(static_cast<int>(c.activation));
+  CAPTURE(c);
   const Results<double> expected = truth(c, operands);
   for (const Rung<In, Out>& rung : all) {
     if (c.sizes.m > rung.most_rows) continue;

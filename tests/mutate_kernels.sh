@@ -8,9 +8,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 usage() {
   cat <<'END'
 tests/mutate_kernels.sh [BUILD] [REGEX]
+tests/mutate_kernels.sh --check [REGEX]
 
   BUILD   a Release build, up to date, with the program headshare_traced_tests; default build/release
   REGEX   only the changes in files of kernels/ whose names match, such as 'softmax|rows'
+  --check only whether each line of mutations.txt still changes something: kernels go on, and leave lines behind
 
 Says for each change which test caught it, and how. Ends with 1 when one was not noticed that is not argued here.
 END
@@ -45,7 +47,11 @@ tests_of() {
       tests=(test_attention_kernel)
       cases='heads are*,sources longer*,a query that sees*,nothing is read*,elements between*,a window hides*'
       ;;
-    decode_attention.cu | cache.cu) tests=(test_decode_attention) ;;
+    attention_tensor_core.cu) tests=(test_attention_bf16_ladder) ;;
+    attention_backward_keys.cu | attention_backward_tensor_core.cu) tests=(test_attention_backward_bf16_ladder) ;;
+    decode_attention.cu | decode_tensor_core.cu) tests=(test_decode_attention) ;;
+    cache.cu) tests=(test_cache_kernels) ;;
+    top_k.cu) tests=(test_top_k_kernel) ;;
     *) echo "mutate_kernels.sh: no tests are known for kernels/$1" >&2; exit 2 ;;
   esac
 }
@@ -58,7 +64,11 @@ users_of() {
     rows.cuh) echo softmax.cu ;;
     attention_tile.cuh) echo attention.cu attention_backward.cu ;;
     attention_mask.cuh) echo attention.cu ;;
-    decode_tile.cuh) echo decode_attention.cu ;;
+    attention_mma.cuh) echo attention_tensor_core.cu ;;
+    cuda_hopper.cuh) echo matmul_hopper.cu ;;
+    attention_backward_mma.cuh) echo attention_backward_keys.cu attention_backward_tensor_core.cu ;;
+    decode_split.cuh | decode_tile.cuh) echo decode_attention.cu ;;
+    decode_ring.cuh) echo decode_tensor_core.cu ;;
     matmul_tile.cuh) echo matmul.cu matmul_tensor_core.cu ;;
     *) echo "mutate_kernels.sh: nobody is known to include kernels/$1" >&2; exit 2 ;;
   esac
@@ -66,9 +76,10 @@ users_of() {
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 if [ $# -gt 2 ]; then usage >&2; exit 2; fi
-build=$(cd "${1:-$root/build/release}" && pwd) || exit 2
 regex=${2:-.}
-if [ ! -e "$build/headshare_traced_tests" ]; then
+only_check=no build=$root
+if [ "${1:-}" = --check ]; then only_check=yes; else build=$(cd "${1:-$root/build/release}" && pwd) || exit 2; fi
+if [ $only_check = no ] && [ ! -e "$build/headshare_traced_tests" ]; then
   echo "mutate_kernels.sh: no headshare_traced_tests in $build; first: cmake --build $build" >&2
   exit 2
 fi
@@ -143,7 +154,7 @@ reason() {  # exit status
 }
 
 # The changed file lies in $scratch/kernels: is it noticed?
-caught=0 argued_count=0 survivors=()
+caught=0 argued_count=0 checked=0 survivors=()
 judge() {  # label, source to compile, text around the change
   local label=$1 user=$2 order status why
   build_tests "$user" || { echo "mutate_kernels.sh: $label does not compile" >&2; exit 2; }
@@ -172,6 +183,8 @@ change() {  # file, users, sed expression, what it is
   sed -E "$3" "$root/kernels/$file" >"$scratch/after"
   line=$({ cmp "$root/kernels/$file" "$scratch/after" || true; } | sed "s/.* line //")
   if [ -z "$line" ]; then echo "mutate_kernels.sh: kernels/$file: $4: '$3' changes nothing" >&2; exit 2; fi
+  checked=$((checked + 1))
+  [ $only_check = no ] || return 0
   around=$(sed -n "$((line > 1 ? line - 1 : 1)),$((line + 1))p" "$root/kernels/$file" | tr -s ' \n' ' ')
   for user in $users; do
     check_unchanged "$user"
@@ -203,6 +216,7 @@ while read -r entry; do
   change "$file" "$user" "${rest#* | }" "${rest%% | *}"
 done <"$root/tests/mutations.txt"
 
+if [ $only_check = yes ]; then echo "$checked changes, each of which changes something"; exit 0; fi
 count=$((caught + argued_count + ${#survivors[@]}))
 echo "$count changes: $caught caught, $argued_count argued, ${#survivors[@]} not noticed"
 [ ${#survivors[@]} -eq 0 ] || { printf '  %s\n' "${survivors[@]}"; exit 1; }

@@ -179,6 +179,15 @@ TEST_CASE("windows, in rows and keys that end within a tile") {
   check(make_case({1, 70, 200, 2, 2, 64}, Order::causal, {150}, Layout::positions_first, 70), Layout::positions_first);
 }
 
+TEST_CASE("queries among the padding, whose windows have left all keys, get nothing of what the memory held before") {
+  const auto run = [](Order order, Array<std::int32_t> lengths, Size window) {
+    check(make_case({1, 300, 200, 1, 1, 32}, order, std::move(lengths), Layout::positions_first, window),
+          Layout::positions_first);
+  };
+  run(Order::any, {}, 0);  // leaves gradients of scores everywhere
+  run(Order::causal, {20}, 8);
+}
+
 TEST_CASE("queries that see nothing and keys that nobody sees") {
   for (const Order order : {Order::any, Order::causal}) {
     check(make_case({3, 35, 20, 2, 2, 24}, order, {20, 0, 1}, Layout::positions_first), Layout::positions_first);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -10,7 +9,7 @@
 #include "core/error.h"
 #include "kernels/matmul_ladder.h"
 #include "tests/kernel_helpers.h"
-#include "tests/matmul_problem.h"
+#include "tests/matmul_rungs.h"
 #include "tests/test_tools.h"
 
 // The ladder's last rung against plain loops in float64.
@@ -26,121 +25,19 @@ namespace {
 bool on_hopper() { return test_device() == Device::cuda && compute_capability() == 90; }
 
 template <class Out>
-using Multiply = std::function<void(Cuda, const MatmulSizes&, const MatrixView<BFloat16>&, const MatrixView<BFloat16>&,
-                                    Out*, const Epilogue<Out>&)>;
-template <class Out>
-std::vector<std::tuple<std::string, Multiply<Out>>> rungs() {
+std::vector<Rung<BFloat16, Out>> rungs() {
   return {{"128 columns", matmul_hopper_tiled<128, Out>}, {"256 columns", matmul_hopper_tiled<256, Out>}};
 }
 
-const std::vector<std::tuple<Layout, Layout>> all_layouts = {{Layout::rows, Layout::rows},
-                                                             {Layout::rows, Layout::columns},
-                                                             {Layout::columns, Layout::rows},
-                                                             {Layout::columns, Layout::columns}};
-
-double exact(float x) { return static_cast<double>(x); }
-double exact(BFloat16 x) { return static_cast<double>(static_cast<float>(x)); }
-
-template <class T>
-Array<double> in_double(const Array<T>& from) {
-  Array<double> to(from.size());
-  std::transform(from.begin(), from.end(), to.begin(), [](T x) { return exact(x); });
-  return to;
-}
-
-// A batch of matrices of which every line begins on whole 16 bytes. Between the end of a line and the next there is
-// NaN: who reads it will show it.
-struct Factor {
-  Size rows, columns, matrices;
-  Layout layout;
-  Array<BFloat16> data;
-
-  Factor(Size rows_, Size columns_, Size matrices_, Layout layout_, std::uint64_t seed)
-      : rows(rows_), columns(columns_), matrices(matrices_), layout(layout_) {
-    data.assign(static_cast<std::size_t>(matrices * lines() * stride()), BFloat16(not_a_number<float>));
-    const Array<float> numbers = random_vector<float>(matrices * lines() * length(), seed);
-    for (Size i = 0; i < matrices * lines(); ++i)
-      for (Size j = 0; j < length(); ++j)
-        data[static_cast<std::size_t>(i * stride() + j)] =
-            BFloat16(numbers[static_cast<std::size_t>(i * length() + j)]);
-  }
-  Size lines() const { return layout == Layout::rows ? rows : columns; }
-  Size length() const { return layout == Layout::rows ? columns : rows; }
-  Size stride() const { return (length() + 7) / 8 * 8; }
-
-  template <class T>
-  MatrixView<T> view(const T* numbers) const {
-    const Size matrix = matrices == 1 ? 0 : lines() * stride();
-    if (layout == Layout::rows) return {numbers, stride(), 1, matrix};
-    return {numbers, 1, stride(), matrix};
-  }
-};
-
-template <class T>
-struct Results {
-  Array<T> c, before;
-};
-
-template <class Out>
-struct Problem {
-  Case c;
-  Factor a, b;
-  Array<float> bias;
-  Problem(const Case& c_, std::uint64_t seed)
-      : c(c_),
-        a(c.sizes.m, c.sizes.k, c.a_matrices, c.a_layout, seed),
-        b(c.sizes.k, c.sizes.n, c.b_matrices, c.b_layout, seed + 1),
-        bias(random_vector<float>(c.bias ? c.sizes.n : 0, seed + 2)) {}
-
-  template <class T>
-  Results<T> room() const {
-    const auto elements = static_cast<std::size_t>(c.sizes.batch * c.sizes.m * c.sizes.n);
-    return {Array<T>(elements, T(not_a_number<float>)), Array<T>(c.keep_before ? elements : 0, T(not_a_number<float>))};
-  }
-  Results<Out> run(const Multiply<Out>& multiply) const {
-    Results<Out> results = room<Out>();
-    multiply(cuda(), c.sizes, a.view(a.data.data()), b.view(b.data.data()), results.c.data(),
-             {c.bias ? bias.data() : nullptr, c.activation, c.keep_before ? results.before.data() : nullptr});
-    synchronize(cuda());
-    return results;
-  }
-  Results<double> truth() const {
-    const Array<double> a_double = in_double(a.data), b_double = in_double(b.data), bias_double = in_double(bias);
-    Results<double> results = room<double>();
-    matmul_plain<double>(
-        Cpu{}, c.sizes, a.view(a_double.data()), b.view(b_double.data()), results.c.data(),
-        {c.bias ? bias_double.data() : nullptr, c.activation, c.keep_before ? results.before.data() : nullptr});
-    return results;
-  }
-};
-
-// Of a sum of K products of normal numbers, whose size is sqrt(K): as for the other tensor core rungs; a bfloat16
-// result is rounded to 2^-8 of itself.
-template <class Out>
-double allowed(const Case& c) {
-  const double k = static_cast<double>(c.sizes.k), sums = 0x1p-23 * (8 + std::sqrt(k) * k / 8);
-  return sizeof(Out) == 2 ? sums + 0x1p-8 : sums;
+// The same, where every line begins on whole 16 bytes, which the copy engine needs.
+Case on_16_bytes(Case c) {
+  c.lines_on = 8;
+  return c;
 }
 
 template <class Out>
 void check(const Case& c, std::uint64_t seed) {
-  CAPTURE(c.sizes.batch);
-  CAPTURE(c.sizes.m);
-  CAPTURE(c.sizes.n);
-  CAPTURE(c.sizes.k);
-  CAPTURE(static_cast<int>(c.a_layout));
-  CAPTURE(static_cast<int>(c.b_layout));
-  CAPTURE(c.bias);
-  CAPTURE(static_cast<int>(c.activation));
-  CAPTURE(sizeof(Out));
-  const Problem<Out> problem(c, seed);
-  const Results<double> expected = problem.truth();
-  for (const auto& [name, multiply] : rungs<Out>()) {
-    CAPTURE(name);
-    const Results<Out> results = problem.run(multiply);
-    CHECK(distance(in_double(results.c), expected.c) <= allowed<Out>(c));
-    CHECK(distance(in_double(results.before), expected.before) <= allowed<Out>(c));
-  }
+  check(on_16_bytes(c), rungs<Out>(), Operands<BFloat16, Out>(on_16_bytes(c), seed));
 }
 
 }  // namespace
@@ -175,8 +72,10 @@ TEST_CASE("sums over a K that is cut into parts agree with plain loops, and have
     const Case c{{2, m, n, k}, Layout::columns, Layout::rows, 2, 2, true, Activation::gelu, true};
     check<float>(c, 7);
     check<BFloat16>(c, 8);
-    const Problem<float> problem(c, 9);
-    CHECK(same_bits(problem.run(matmul_hopper<float>).c, problem.run(matmul_hopper<float>).c));
+    const Case again = on_16_bytes(c);
+    const Operands<BFloat16, float> operands(again, 9);
+    const Rung<BFloat16, float> rung{"chosen tiles", matmul_hopper<float>};
+    CHECK(same_bits(run(again, operands, rung).c, run(again, operands, rung).c));
   }
 }
 
@@ -199,27 +98,39 @@ TEST_CASE("a product without k is the activated bias, and one without elements w
 }
 
 TEST_CASE("NaN in A reaches exactly its row of C") {
-  Problem<float> problem({{1, 40, 33, 200}, Layout::rows, Layout::columns}, 15);
-  problem.a.data[20 * 200 + 199] = BFloat16(not_a_number<float>);
-  for (const auto& [name, multiply] : rungs<float>()) {
-    CAPTURE(name);
-    const Array<float> result = problem.run(multiply).c;
+  const Case c = on_16_bytes({{1, 40, 33, 200}, Layout::rows, Layout::columns});
+  Operands<BFloat16, float> operands(c, 15);
+  operands.a[20 * 200 + 199] = nan_of<BFloat16>;
+  for (const auto& rung : rungs<float>()) {
+    CAPTURE(rung.name);
+    const Array<float> result = run(c, operands, rung).c;
     for (std::size_t i = 0; i < result.size(); ++i) REQUIRE(std::isnan(result[i]) == (i / 33 == 20));
   }
 }
 
 TEST_CASE("whole numbers are multiplied and added without an error") {
-  Problem<float> problem({{1, 130, 140, 264}, Layout::columns, Layout::rows}, 16);
-  for (Array<BFloat16>* const numbers : {&problem.a.data, &problem.b.data})
+  const Case c = on_16_bytes({{1, 130, 140, 264}, Layout::columns, Layout::rows});
+  Operands<BFloat16, float> operands(c, 16);
+  for (Array<BFloat16>* const numbers : {&operands.a, &operands.b})
     for (BFloat16& x : *numbers) x = BFloat16(std::clamp(std::round(4 * static_cast<float>(x)), -8.0f, 8.0f));
-  const Array<double> expected = problem.truth().c;
-  for (const auto& [name, multiply] : rungs<float>()) CHECK(distance(problem.run(multiply).c, expected) == 0);
+  const Array<double> expected = truth(c, operands).c;
+  for (const auto& rung : rungs<float>()) CHECK(distance(run(c, operands, rung).c, expected) == 0);
 }
 
 TEST_CASE("the choice between the tiles gives the same sums") {
   for (const Size batch : {1, 264}) {  // so many tiles that the large ones are faster
-    const Problem<float> problem({{batch, 3, 200, 8}, Layout::rows, Layout::rows, batch, 1}, 17);
-    CHECK(distance(problem.run(matmul_hopper<float>).c, problem.truth().c) <= allowed<float>(problem.c));
+    const Case c = on_16_bytes({{batch, 3, 200, 8}, Layout::rows, Layout::rows, batch, 1});
+    check(c, {Rung<BFloat16, float>{"chosen tiles", matmul_hopper<float>}}, Operands<BFloat16, float>(c, 17));
+  }
+}
+
+TEST_CASE("Hopper's rung is chosen where tiles times parts of K are enough for half of its multiprocessors") {
+  const Rung<BFloat16, float> hopper{"Hopper's", matmul_hopper<float>}, pipelined{"pipelined", matmul_pipelined<float>};
+  for (const auto& [batch, k, expected] : {std::tuple{16, 2048, hopper}, {3, 1024, pipelined}}) {
+    const Case c = on_16_bytes({{batch, 65, 8, k}, Layout::rows, Layout::rows, 1, batch});
+    CAPTURE(c);
+    const Operands<BFloat16, float> operands(c, 18);
+    CHECK(same_bits(run(c, operands, {"chosen", matmul_bf16<float>}).c, run(c, operands, expected).c));
   }
 }
 

@@ -50,11 +50,6 @@ struct Operands {
       : a(converted<T>(from.a)), b(converted<T>(from.b)), bias(converted<T>(from.bias)) {}
 };
 
-template <class T>
-struct Results {
-  Array<T> c, before;
-};
-
 enum class Which { fast, plain, packed };  // packed: B is packed first; without a batch
 
 template <class T>
@@ -100,14 +95,7 @@ double distance(const Array<T>& x, const Array<double>& y) {
 // The truth is the plain product in float64. A float32 result may be off by twice what the plain float32 product is off
 // (or by a few roundings, where that one is exact by luck), a float64 result by roundings.
 void check_case(const Case& c, Generator& generator) {
-  CAPTURE(c.sizes.batch);
-  CAPTURE(c.sizes.m);
-  CAPTURE(c.sizes.n);
-  CAPTURE(c.sizes.k);
-  CAPTURE(static_cast<int>(c.a_layout));
-  CAPTURE(static_cast<int>(c.b_layout));
-  CAPTURE(c.bias);
-  CAPTURE(static_cast<int>(c.activation));
+  CAPTURE(c);
   const Operands<float> operands(c, generator);
   const Operands<double> operands_double(operands);
   const Results<double> truth = run(c, operands_double, Which::plain);
@@ -239,8 +227,7 @@ TEST_CASE("the result has the same bits for one, two and three threads, and insi
                                    {{64, 32, 33, 32}, Layout::rows, Layout::columns, 64, 64},
                                    {{3, 150, 97, 65}, Layout::rows, Layout::rows, 3, 3}};
   for (const Case& c : cases) {
-    CAPTURE(c.sizes.m);
-    CAPTURE(c.sizes.k);
+    CAPTURE(c);
     const Operands<float> operands(c, generator);
     omp_set_num_threads(1);
     const Results<float> one = run(c, operands, Which::fast);

@@ -157,18 +157,6 @@ TEST_CASE_TEMPLATE("sum_of_squares adds in double and lets NaN and infinity thro
   }
 }
 
-TEST_CASE_TEMPLATE("add_sum_of_squares goes on from the total that is there", T, float, double) {
-  Array<double> total = {5};
-  double expected = 5;
-  for (const Size n : {0, 3, 5000}) {
-    const Array<T> twos(static_cast<std::size_t>(n), T(2));
-    on_device([&](auto device) { kernels::add_sum_of_squares(device, n, twos.data(), total.data()); });
-    expected += static_cast<double>(4 * n);
-    CHECK(total[0] == expected);
-  }
-  CHECK(total[0] == 5 + 4 * 5003);
-}
-
 TEST_CASE("reductions do not depend on the number of threads") {
   const Array<float> x = random_vector<float>(300000, 1);
   CHECK(independent_of_threads([&] { return sum(1, 300000, 1, x); }));

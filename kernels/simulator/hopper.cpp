@@ -24,6 +24,7 @@ struct BarrierState {
   unsigned missing;   // of those, in this one
   std::int64_t expected_bytes = 0;
   unsigned phase = 0;
+  bool published = false;
   std::vector<Box> copies = {};  // that this phase waits for
 };
 
@@ -33,14 +34,18 @@ struct ProductsOfThread {
     unsigned group;
   };
   std::deque<Entry> started;
-  unsigned group = 0;  // that the next product belongs to
+  unsigned group = 0;      // that the next product belongs to
+  std::size_t number = 0;  // of the next product
+  bool may_begin = false;  // since begin_products, while nobody looks at d
 };
 
 struct BlockState {
   std::unordered_map<const void*, BarrierState> barriers;
   std::vector<ProductsOfThread> products;
+  std::vector<std::vector<GroupProduct>> of_groups;  // all that four warps multiply together, from the first on
 };
 thread_local BlockState block;
+constexpr unsigned group_threads = 128;  // of four warps
 
 void problem(Place place, const std::string& what) { block_runner().report(place, what); }
 
@@ -68,7 +73,11 @@ void forget_copies_and_products(unsigned threads) {
   for (ProductsOfThread& of_thread : block.products) {
     of_thread.started.clear();
     of_thread.group = 0;
+    of_thread.number = 0;
+    of_thread.may_begin = false;
   }
+  block.of_groups.resize((threads + group_threads - 1) / group_threads);
+  for (std::vector<GroupProduct>& of_group : block.of_groups) of_group.clear();
 }
 
 void report_unfinished_copies() {
@@ -166,6 +175,10 @@ void start_barrier(void* barrier, unsigned arrivals, Place place) {
   block.barriers.insert_or_assign(barrier, BarrierState{arrivals, arrivals});
 }
 
+void publish_barriers() {
+  for (auto& [address, barrier] : block.barriers) barrier.published = true;
+}
+
 void arrive(void* address, unsigned expected_bytes, Place place) {
   BarrierState* const barrier = find_barrier(address, place);
   if (barrier == nullptr) return;
@@ -204,6 +217,7 @@ void begin_copy(const Box& box, void* address) {
   const Place place = box.place;
   BarrierState* const barrier = find_barrier(address, place);
   if (barrier == nullptr) return;
+  if (!barrier->published) problem(place, "a copy for a barrier that was not published");
   const std::uint32_t to = shared_address(box.to);
   if (to % line_bytes != 0) return problem(place, "a box must come to whole 128 bytes of shared memory");
   if (at_shared_address(to) == nullptr ||
@@ -291,6 +305,15 @@ void multiply(const DueProducts* const (&lanes)[32], std::size_t number, unsigne
   }
 }
 
+// Whether a box is, in which a factor begins.
+bool is_on_its_way(std::uint64_t descriptor) {
+  const auto address = static_cast<std::uint32_t>(descriptor & 0x3fff) << 4;
+  for (const auto& [at, barrier] : block.barriers)
+    for (const Box& box : barrier.copies)
+      if (address - shared_address(box.to) < bytes_of(box)) return true;
+  return false;
+}
+
 struct WaitingLane {
   DueProducts due;
   unsigned warp_of_group;
@@ -299,12 +322,29 @@ struct WaitingLane {
 
 }  // namespace
 
-void begin_product(const GroupProduct& product) { mine().started.push_back({product, mine().group}); }
+void begin_products() { mine().may_begin = true; }
+
+// A GPU may read the factors at once. Only the first lane of a warp looks; that the others want the same is checked
+// later.
+void begin_product(const GroupProduct& product) {
+  ProductsOfThread& own = mine();
+  own.started.push_back({product, own.group});
+  if (!own.may_begin) problem(product.place, "a product without begin_products, after the one before was waited for");
+  if (threadIdx.x % 32 != 0) return;
+  if (is_on_its_way(product.a) || is_on_its_way(product.b))
+    problem(product.place, "a product of matrices that are still being copied to shared memory");
+  std::vector<GroupProduct>& of_group = block.of_groups[threadIdx.x / group_threads];
+  if (own.number == of_group.size()) of_group.push_back(product);
+  const GroupProduct& of_others = of_group[own.number++];
+  if (of_others.a != product.a || of_others.b != product.b || of_others.columns != product.columns)
+    problem(product.place, "the four warps of a group want to multiply different matrices");
+}
 
 void close_product_group() { ++mine().group; }
 
 void wait_for_products(unsigned groups, Place place) {
   ProductsOfThread& own = mine();
+  if (groups == 0) own.may_begin = false;
   WaitingLane lane{{}, threadIdx.x / 32 % 4, place};
   while (!own.started.empty() && own.started.front().group + groups < own.group) {
     lane.due.push_back(own.started.front().product);

@@ -7,7 +7,9 @@
 
 // The simulated bodies of cuda_hopper.cuh: the same barriers, boxes, descriptors and fragments. Whatever runs behind
 // the threads' backs is done at the last moment: a copy arrives when somebody waits for it (until then there is NaN
-// where it will be), and a product reads its factors when it is waited for.
+// where it will be), and a product reads its factors when it is waited for. What a GPU does at the first moment it
+// can is checked instead: a product whose factors are still on their way, or a copy for a barrier that the copy engine
+// does not know yet, is reported.
 
 #define __grid_constant__
 
@@ -25,6 +27,7 @@ TensorMap make_tensor_map(const kernels::LinesInMemory& from, int box_lines);
 std::uint32_t shared_address(const void* memory);
 
 void start_barrier(void* barrier, unsigned arrivals, Place place);
+void publish_barriers();
 void arrive(void* barrier, unsigned expected_bytes, Place place);
 void wait_for_phase(void* barrier, unsigned parity, Place place);
 std::string barrier_lacks(const void* barrier);  // "1 arrival and 8192 bytes": for messages
@@ -44,7 +47,9 @@ struct GroupProduct {
   kernels::Major a_major, b_major;
   int columns;
   float* d;
+  Place place;
 };
+void begin_products();
 void begin_product(const GroupProduct& product);
 void close_product_group();
 void wait_for_products(unsigned groups, Place place);
@@ -69,7 +74,7 @@ using CopyBarrier = std::uint64_t;
 inline void start_barrier(CopyBarrier* barrier, unsigned arrivals, HEADSHARE_PLACE) {
   simulator::start_barrier(barrier, arrivals, place);
 }
-inline void publish_barriers() {}
+using simulator::publish_barriers;
 inline void arrive(CopyBarrier* barrier, HEADSHARE_PLACE) { simulator::arrive(barrier, 0, place); }
 inline void arrive_and_expect(CopyBarrier* barrier, unsigned bytes, HEADSHARE_PLACE) {
   simulator::arrive(barrier, bytes, place);
@@ -93,17 +98,17 @@ inline void take_registers() {
   give_registers<registers>();
 }
 
-inline void begin_products() {}
-inline void close_product_group() { simulator::close_product_group(); }
+using simulator::begin_products;
+using simulator::close_product_group;
 template <int groups, int count>
 inline void wait_for_products(float (&)[count], HEADSHARE_PLACE) {
   simulator::wait_for_products(groups, place);
 }
 
 template <Major a_major, Major b_major, int count>
-inline void multiply_matrices(float (&d)[count], std::uint64_t a, std::uint64_t b) {
+inline void multiply_matrices(float (&d)[count], std::uint64_t a, std::uint64_t b, HEADSHARE_PLACE) {
   static_assert(count == 128 || count == 64);
-  simulator::begin_product({a, b, a_major, b_major, 2 * count, d});
+  simulator::begin_product({a, b, a_major, b_major, 2 * count, d, place});
 }
 
 }  // namespace headshare::kernels

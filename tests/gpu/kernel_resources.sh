@@ -17,8 +17,8 @@ A REPORT is what nvcc -Xptxas -v printed, or a folder of such files, *.o.txt, as
   --target N       only for this compute capability: 75, 90, 100
   --hot            only the kernels where training and decoding spend their time
   --markdown       a table for Markdown
-  --check          no table; fails when a hot kernel has spills or a stack, or when the list names a hot kernel that is
-                   not there
+  --check          no table; fails when a hot kernel has spills or a stack, when a multiprocessor has no room for one
+                   of its blocks, or when the list names a hot kernel that is not there
   --launches FILE  the list of kernels with their blocks' threads, dynamic shared memory and whether they are hot;
                    kernel_launches.txt beside this script unless given
 
@@ -200,6 +200,9 @@ write_table() {
       blocks = occupancy = limit = "?"
       if (threads != "?" && dynamic != "?" && capability in most_warps) {
         blocks = resident(capability, threads, $3, $6 + dynamic)
+        if (hot && blocks < 1)
+          bad[++bads] = "sm_" $2 " " name " (" $7 ") does not fit: " limit ", of which it needs " \
+                        (limit == "registers" ? $3 " for each of " threads " threads" : $6 + dynamic " bytes")
         occupancy = sprintf("%.0f %%", 100 * blocks * int((threads + 31) / 32) / most_warps[capability])
       }
       ++lines

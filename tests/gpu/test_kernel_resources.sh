@@ -25,13 +25,14 @@ cat >"$folder/launches" <<'LIST'
 128 0    -    y.cu:hot_kernel<double>
 256 ?    -    hot_kernel<.*>
 LIST
-mkdir "$folder/good" "$folder/spilling" "$folder/stack" "$folder/slow" "$folder/empty" "$folder/gone" "$folder/same_name"
+for name in good spilling stack slow empty gone same_name large; do mkdir "$folder/$name"; done
 both() { for capability in 75 90a; do kernel "$1" $capability "${@:2}"; done; }
 { both $hot 64 0 512; kernel $there 90a 32 0 0; kernel $there 75 255 8 8; } >"$folder/good/kernels_x.cu.o.txt"
 echo 'ptxas info    : 0 bytes gmem' >"$folder/good/kernels_none.cu.o.txt"
 { kernel $hot 75 64 0 0; kernel $hot 90 255 8 0; kernel $there 90 32 0 0; } >"$folder/spilling/kernels_x.cu.o.txt"
 { both $hot 64 0 0 16; both $there 32 0 0; } >"$folder/stack/kernels_x.cu.o.txt"
 { both $hot 64 0 0; both $there 32 0 0; both $slow 255 96 0; } >"$folder/slow/kernels_x.cu.o.txt"
+{ both $hot 64 0 65536; both $there 32 0 0; } >"$folder/large/kernels_x.cu.o.txt"  # too large for a 7.5 alone
 both $slow 64 0 0 >"$folder/gone/kernels_x.cu.o.txt"
 kernel $slow 90 64 0 0 >"$folder/same_name/kernels_y.cu.o.txt"
 echo 'a letter' >"$folder/letter.txt"
@@ -68,6 +69,9 @@ expect 0 '^3 hot kernels, compiled for( sm_75| sm_90){2}: no spills$' --check "$
 expect 0 'no spills' --check "$folder/slow"  # double is not hot
 expect 1 '^sm_90 hot_kernel<float> .x.cu. keeps numbers in memory: 8 bytes of spills' --check "$folder/spilling"
 expect 1 'a stack of 16' --check "$folder/stack"
+expect 1 '^sm_75 hot_kernel<float> .x.cu. does not fit: shared memory, of which it needs 66560 bytes' \
+  --check "$folder/large"
+expect 1 '^1 problem$' --check "$folder/large"
 expect 1 '^sm_90 has no kernel hot_kernel<float>' --check "$folder/gone"
 expect 1 "^sm_90 has no kernel only_there<int>" --check "$folder/gone"
 expect 77 '^Skipped: no reports' --check "$folder/empty"
