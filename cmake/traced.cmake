@@ -9,12 +9,13 @@ if(NOT headshare_device STREQUAL "simulated" OR NOT CMAKE_SYSTEM_NAME STREQUAL "
 endif()
 
 # Only while compiling, never while linking: the sanitizer's own library would define the same functions.
+#   -fno-var-tracking: lines are wanted, not where variables are; half of the time otherwise
 #   -O1 -fno-tree-sra: accesses stay as they are written; a float4 is loaded whole, as on a GPU
 #   -fno-optimize-sibling-calls: the address that a call returns to is in the line that made it
 #   -finline...: what nvcc does with every device function; also, a structure that a called function returns straight
 #   into memory is a store without a hook
 set(headshare_traced_options
-    -Wno-unknown-pragmas -O1 -g -fno-tree-sra -fno-optimize-sibling-calls -fno-extern-tls-init
+    -Wno-unknown-pragmas -O1 -g -fno-var-tracking -fno-tree-sra -fno-optimize-sibling-calls -fno-extern-tls-init
     -fsanitize=thread,bounds --param=tsan-instrument-func-entry-exit=0
     -finline-functions -finline-small-functions --param=max-inline-insns-auto=1000 --param=max-inline-insns-single=2000
     --param=inline-unit-growth=1000 --param=large-function-growth=10000 --param=large-stack-frame-growth=10000)
