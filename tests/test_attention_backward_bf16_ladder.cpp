@@ -177,6 +177,8 @@ TEST_CASE("windows, in rows and keys that end within a tile") {
           Layout::positions_first);
   check(make_case({1, 140, 300, 1, 1, 32}, Order::causal, {}, Layout::positions_first, 40), Layout::positions_first);
   check(make_case({1, 70, 200, 2, 2, 64}, Order::causal, {150}, Layout::positions_first, 70), Layout::positions_first);
+  // Of the rows that see any of the first 128 keys, the last is alone in its tile of 64.
+  check(make_case({1, 200, 200, 1, 1, 32}, Order::causal, {}, Layout::positions_first, 66), Layout::positions_first);
 }
 
 TEST_CASE("queries among the padding, whose windows have left all keys, get nothing of what the memory held before") {
