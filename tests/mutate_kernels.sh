@@ -100,7 +100,8 @@ without_twins() {
        !inside { print }
        inside { statement = statement $0 "\n" }
        inside && /;$/ { inside = 0
-                        twin = statement ~ /double/ && statement !~ /float/ || statement ~ /<const BFloat16>/
+                        twin = statement ~ /double/ && statement !~ /float/ ||
+                               statement ~ /<const BFloat16>/ && statement !~ /tensor_core/
                         if (!twin) printf "%s", statement }' "$1"
 }
 

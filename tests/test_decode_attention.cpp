@@ -225,6 +225,9 @@ TEST_CASE("decode attention: so many sentences that a warp takes several steps, 
   Array<std::int32_t> lengths;
   for (Size b = 0; b < B; ++b) lengths.push_back(static_cast<std::int32_t>(S - b % 50));
   check_decoding<float, float>(cache_problem({B, 1, S, 1, 1, 4}, Order::any, lengths));
+  const Problem<double> for_tensor_cores = cache_problem({B, 1, S, 1, 1, 16}, Order::any, lengths);
+  check_decoding<BFloat16, BFloat16>(for_tensor_cores);  // one split: three steps
+  check_decoding<float, std::int8_t>(for_tensor_cores);
 }
 
 TEST_CASE("decode attention: queries that see no key") {
