@@ -3,11 +3,14 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "core/error.h"
 #include "core/measure.h"
 #include "core/memory.h"
+#include "core/random.h"
+#include "kernels/matrix_unit.h"
 #include "kernels/vector.h"
 
 namespace headshare::kernels {
@@ -35,6 +38,31 @@ void multiply_add_in_registers() {
   }
 }
 
+// Products of 32 x 128 by 128 x 32 numbers, all three pieces of which are 48 KiB.
+constexpr Size unit_rounds = 5'000, unit_k_tiles = 4;
+
+void multiply_in_matrix_unit() {
+#pragma omp parallel
+  {
+    constexpr Size side = unit_group, steps = unit_k_tiles * unit_steps;
+    alignas(64) std::array<BFloat16, packed_group_size(side, steps)> a, b;
+    alignas(64) std::array<float, side * side> numbers, out;
+    const std::array<float, side> bias{};
+    Generator generator(1);  // the clock falls when many bits change, as they do in real numbers
+    for (float& x : numbers) x = static_cast<float>(generator.uniform() - 0.5);
+    for (Size k = 0; k < unit_k_tiles; ++k) {
+      const Size at = packed_group_size(side, k * unit_steps);
+      pack_rows_for_unit({numbers.data(), side, 1, side, unit_steps}, a.data() + at);
+      pack_columns_for_unit({numbers.data(), 1, side, side, unit_steps}, b.data() + at);
+    }
+    use_matrix_unit();
+    for (Size round = 0; round < unit_rounds; ++round)
+      multiply_groups({a.data(), b.data(), bias.data(), 2, 2, unit_k_tiles}, out.data(), side);
+    leave_matrix_unit();
+    sink = out[0];
+  }
+}
+
 void read_everything(const float* memory, Size n) {
 #pragma omp parallel
   {
@@ -51,6 +79,13 @@ void read_everything(const float* memory, Size n) {
 double measure_arithmetic() {
   const double flops = 2.0 * static_cast<double>(chains * rounds * lanes<float> * omp_get_max_threads());
   return flops / least_seconds(multiply_add_in_registers);
+}
+
+double measure_matrix_unit() {
+  if (!has_matrix_unit()) return 0;
+  const double flops = 2.0 * static_cast<double>(unit_rounds * unit_group * unit_group * unit_k_tiles * unit_steps *
+                                                 omp_get_max_threads());
+  return flops / least_seconds(multiply_in_matrix_unit);
 }
 
 double measure_reading(Size bytes) {

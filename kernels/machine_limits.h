@@ -8,6 +8,9 @@ namespace headshare::kernels {
 // float32 multiply-adds in registers, two operations each, per second.
 double measure_arithmetic();
 
+// The same by the processor's matrix unit, in float32 products of numbers in the nearest cache. 0 without one.
+double measure_matrix_unit();
+
 // Bytes per second when the same `bytes` are read again and again: the more there are, the farther away they lie.
 double measure_reading(Size bytes = Size{512} << 20);
 

@@ -4,15 +4,18 @@
 
 #include <algorithm>
 
-#include "kernels/gelu.h"
+#include "kernels/matmul_by_unit.h"
 #include "kernels/matmul_dot.h"
 #include "kernels/matmul_pack.h"
+#include "kernels/matmul_parts.h"
 #include "kernels/matmul_tile.h"
+#include "kernels/matrix_unit.h"
 #include "kernels/scratch.h"
 
 // From the whole to the part:
 //   matmul             splits a batch between the threads, or hands each product of it to all threads;
-//   multiply           chooses how one product is computed, and who packs B;
+//   multiply           chooses how one product is computed, and who packs B. A processor's matrix unit multiplies large
+//                      float32 matrices (matmul_by_unit.h); what follows here is for vectors;
 //   multiply_block     computes a block of C: packs A, walks over panels of B and tiles of C (Goto and van de Geijn
 //                      2008, "Anatomy of high-performance matrix multiplication");
 //   finish             adds the bias, applies the activation and stores.
@@ -24,7 +27,7 @@ namespace {
 // ---- Sizes that fit the caches --------------------------------------------------------------------------------------
 
 template <class T>
-constexpr Size panel_width = lanes<T> * tile_vectors;  // columns of B that are packed side by side
+constexpr Size panel_width = lanes<T>* tile_vectors;  // columns of B that are packed side by side
 
 // A block of k: a tile of A, 28 KiB, stays in the first cache while the panels of B pass by.
 template <class T>
@@ -47,118 +50,10 @@ constexpr Size few_rows = 8;                   // up to here, dot products beat 
 
 enum ScratchSlot { rows_slot, panel_slot, packed_slot };
 
-// ---- Small helpers --------------------------------------------------------------------------------------------------
-
-constexpr Size divide_up(Size a, Size b) { return (a + b - 1) / b; }
-
-struct Range {
-  Size begin, end;
-  Size count() const { return end - begin; }
-};
-
-// Part i when 0 .. total is cut into `parts` parts that are as equal as whole units allow.
-Range part(Size i, Size parts, Size total, Size unit) {
-  const Size units = divide_up(total, unit);
-  return {std::min(total, units * i / parts * unit), std::min(total, units * (i + 1) / parts * unit)};
-}
+// ---- One block of C -------------------------------------------------------------------------------------------------
 
 // Rows of the next tile: as few tiles as possible, and as equal as possible, because short ones are inefficient.
 constexpr Size next_tile(Size left) { return divide_up(left, divide_up(left, tile_rows)); }
-
-// body(i) for every i, on up to `threads` threads.
-template <class Body>
-void for_each(Size threads, Size count, const Body& body) {
-  if (threads == 1 || count == 1) {
-    for (Size i = 0; i < count; ++i) body(i);
-    return;
-  }
-  [[maybe_unused]] const int team = static_cast<int>(threads);  // Clang overlooks their use in the next lines
-  if (count == threads) {  // the same thread gets the same part at every call: what it reads is in its own cache
-#pragma omp parallel for num_threads(team) schedule(static)
-    for (Size i = 0; i < count; ++i) body(i);
-    return;
-  }
-  [[maybe_unused]] const Size chunk = std::max(Size{1}, count / (16 * threads));
-#pragma omp parallel for num_threads(team) schedule(dynamic, chunk)
-  for (Size i = 0; i < count; ++i) body(i);
-}
-
-// One product of the batch, or some of its columns.
-template <class T>
-struct Product {
-  Size m, n, k;
-  MatrixView<T> a, b;
-  const T* packed_b;  // all panels of B; null: whoever needs a panel packs it from b
-  T* c;
-  Size c_stride;  // between the rows of C and of before_activation
-  Epilogue<T> epilogue;
-
-  // Where packed_b is used, range begins with a panel.
-  Product columns(Range range) const {
-    Product p = *this;
-    p.n = range.count();
-    if (packed_b != nullptr)
-      p.packed_b += range.begin * k;
-    else
-      p.b.data += range.begin * b.column_stride;
-    p.c += range.begin;
-    if (p.epilogue.bias != nullptr) p.epilogue.bias += range.begin;
-    if (p.epilogue.before_activation != nullptr) p.epilogue.before_activation += range.begin;
-    return p;
-  }
-};
-
-// ---- The end of a tile ----------------------------------------------------------------------------------------------
-
-template <class T>
-Vector<T> activate(Activation activation, Vector<T> x) {
-  if (activation == Activation::relu) return x < Vector<T>{} ? Vector<T>{} : x;  // in this order NaN stays NaN
-  if (activation == Activation::gelu) return gelu(x);
-  return x;
-}
-
-// A rectangle of C whose sums, or their last part, lie in a buffer.
-struct Place {
-  Size row, column, rows, columns;
-};
-
-// C = sums, or C + sums where earlier blocks of k left their part; after the last block bias and activation follow.
-struct KBlock {
-  bool first, last;
-};
-
-template <class T>
-void finish(const Product<T>& p, const Place& place, const KBlock& block, const T* sums, Size sums_stride) {
-  const Epilogue<T>& epilogue = p.epilogue;
-  for (Size i = 0; i < place.rows; ++i) {
-    const Size offset = (place.row + i) * p.c_stride + place.column;
-    for (Size j = 0; j < place.columns; j += lanes<T>) {
-      const Size n = std::min(lanes<T>, place.columns - j);
-      const auto load_n = [n](const T* from) { return n == lanes<T> ? load(from) : load_first(from, n, T{0}); };
-      const auto store_n = [n](T* to, Vector<T> x) { n == lanes<T> ? store(to, x) : store_first(to, x, n); };
-      Vector<T> x = load(sums + i * sums_stride + j);
-      if (!block.first) x += load_n(p.c + offset + j);
-      if (block.last) {
-        if (epilogue.bias != nullptr) x += load_n(epilogue.bias + place.column + j);
-        if (epilogue.before_activation != nullptr) store_n(epilogue.before_activation + offset + j, x);
-        x = activate<T>(epilogue.activation, x);
-      }
-      store_n(p.c + offset + j, x);
-    }
-  }
-}
-
-// The kept values are a second stream of stores, more than the processor holds back while it waits for their cache
-// lines; asked for before the tile is computed, they are there after it.
-template <class T>
-void expect_kept_values(const Product<T>& p, const Place& place) {
-  if (p.epilogue.before_activation == nullptr) return;
-  for (Size i = 0; i < place.rows; ++i)
-    for (Size j = 0; j < place.columns; j += lanes<T>)
-      __builtin_prefetch(p.epilogue.before_activation + (place.row + i) * p.c_stride + place.column + j, 1);
-}
-
-// ---- One block of C -------------------------------------------------------------------------------------------------
 
 // The last panel has as many vectors as it needs.
 template <class T>
@@ -310,6 +205,8 @@ void multiply_tall(const Product<T>& p, Size threads) {
 
 template <class T>
 void multiply(const Product<T>& p, Size threads) {
+  if constexpr (std::is_same_v<T, float>)
+    if (p.packed_b == nullptr && suits_matrix_unit(p.m, p.n, p.k) && multiply_by_unit(p, nullptr, threads)) return;
   if (p.m <= few_rows && p.packed_b == nullptr && p.b.row_stride == 1 && p.b.column_stride != 1) {
     multiply_by_dots(p, threads);
   } else if (p.m <= short_rows) {
@@ -356,14 +253,34 @@ void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixV
 
 // ---- B packed ahead -------------------------------------------------------------------------------------------------
 
+// Panels for vectors, and behind them, in float32, what the matrix unit wants: few rows need the one, many the other.
+
+template <class T>
+Size panels_size(Size k, Size n) {
+  return divide_up(n, lanes<T>) * lanes<T> * k + lanes<T>;
+}
+
+template <class T>
+bool has_both_packings() {
+  return std::is_same_v<T, float> && has_matrix_unit();
+}
+
 template <class T>
 Size packed_size(Size k, Size n) {
-  return divide_up(n, lanes<T>) * lanes<T> * k + lanes<T>;
+  return panels_size<T>(k, n) + (has_both_packings<T>() ? packed_size_for_unit(k, n) / 2 : 0);
+}
+
+template <class T>
+Size packed_bytes_read(Size m, Size k, Size n) {
+  if (has_both_packings<T>() && suits_matrix_unit(m, n, k)) return n * k * unit_pieces * Size{sizeof(BFloat16)};
+  return n * k * Size{sizeof(T)};
 }
 
 template <class T>
 void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed) {
   pack_panels<T>({0, n, k, {}, b, nullptr, nullptr, 0, {}}, {0, n}, {0, k}, packed);
+  if constexpr (std::is_same_v<T, float>)
+    if (has_both_packings<T>()) pack_for_unit(k, n, b, reinterpret_cast<BFloat16*>(packed + panels_size<T>(k, n)));
 }
 
 template <class T>
@@ -371,12 +288,19 @@ void matmul_packed(Cpu, Size m, Size n, Size k, const MatrixView<T>& a, const T*
                    const Epilogue<T>& epilogue) {
   if (m == 0 || n == 0) return;
   const Size available = omp_in_parallel() ? 1 : omp_get_max_threads();
-  multiply(Product<T>{m, n, k, a, {}, packed_b, c, n, epilogue},
-           std::clamp(m * n * k / work_worth_a_thread, Size{1}, available));
+  const Size threads = std::clamp(m * n * k / work_worth_a_thread, Size{1}, available);
+  const Product<T> product{m, n, k, a, {}, packed_b, c, n, epilogue};
+  if constexpr (std::is_same_v<T, float>)
+    if (suits_matrix_unit(m, n, k) &&
+        multiply_by_unit(product, reinterpret_cast<const BFloat16*>(packed_b + panels_size<T>(k, n)), threads))
+      return;
+  multiply(product, threads);
 }
 
 template Size packed_size<float>(Size, Size);
 template Size packed_size<double>(Size, Size);
+template Size packed_bytes_read<float>(Size, Size, Size);
+template Size packed_bytes_read<double>(Size, Size, Size);
 template void pack_matrix(Cpu, Size, Size, const MatrixView<float>&, float*);
 template void pack_matrix(Cpu, Size, Size, const MatrixView<double>&, double*);
 template void matmul_packed(Cpu, Size, Size, Size, const MatrixView<float>&, const float*, float*,

@@ -48,8 +48,12 @@ void matmul(Cuda, const MatmulSizes& sizes, const MatrixView<T>& a, const Matrix
 // The same with a matrix B that was packed before: weights that many products use, as in decoding. Packing copies B
 // into the order in which the product reads it; how many elements that takes, packed_size says.
 //   b: [K, N]   packed: packed_size<T>(K, N), 64-byte aligned   a: [M, K]   C: [M, N], contiguous, written
+// Of those, a product with m rows reads packed_bytes_read: the size of [K, N], or one and a half times that by a processor's
+// matrix unit, which reads float32 in three pieces.
 template <class T>
 Size packed_size(Size k, Size n);
+template <class T>
+Size packed_bytes_read(Size m, Size k, Size n);
 template <class T>
 void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed);
 template <class T>

@@ -84,7 +84,7 @@ Decoder::PackedLinear Decoder::joined(const std::vector<const Linear*>& linears)
     column = end;
   }
   const Tensor rounded = weight.to(model_.activations().type);
-  weight_bytes_ += rounded.bytes() + bias.bytes();
+  bias_bytes_ += bias.bytes();
   return {pack_matrix(rounded), bias};
 }
 
@@ -99,7 +99,15 @@ Decoder::Decoder(const Transformer& model) : model_(model) {
   if (pre) norms_.push_back(&model.decoder_norm());
   const Tensor table = model.embedding_table().to(model.activations().type);
   output_ = pack_matrix(table.transpose(0, 1));
-  weight_bytes_ += table.bytes();
+}
+
+Size Decoder::weight_bytes(Size rows) const {
+  Size bytes = bias_bytes_ + output_.bytes_read(rows);
+  for (const Layer& layer : layers_)
+    for (const PackedLinear* linear :
+         {&layer.self_joint, &layer.self_output, &layer.cross_query, &layer.cross_output, &layer.inner, &layer.outer})
+      bytes += linear->weight.bytes_read(rows);
+  return bytes;
 }
 
 void Decoder::check_cache_type(ElementType type) const {

@@ -56,7 +56,7 @@ class Decoder {
   Decoder(const Transformer& model);  // NOLINT: implicit on purpose
 
   const Transformer& model() const { return model_; }
-  Size weight_bytes() const { return weight_bytes_; }  // read by every step
+  Size weight_bytes(Size rows = 1) const;  // read by every step with so many rows
 
   // memory: [sentences, S, C] of Transformer::encode   source_lengths: int32 [sentences]
   DecoderState start(const Variable& memory, const Tensor& source_lengths, const DecoderSizes& sizes) const;
@@ -88,7 +88,7 @@ class Decoder {
   std::vector<Layer> layers_;
   std::vector<const LayerNormalization*> norms_;  // in the order in which a step meets them
   PackedMatrix output_;                           // the embedding table, transposed
-  Size weight_bytes_ = 0;
+  Size bias_bytes_ = 0;
 };
 
 }  // namespace headshare

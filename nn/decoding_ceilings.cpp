@@ -8,6 +8,7 @@
 #include "kernels/device_memory.h"
 #include "kernels/launch_graph.h"
 #include "kernels/machine_limits.h"
+#include "kernels/matrix_unit.h"
 #include "nn/beam_search.h"
 #include "tensor/attention.h"
 #include "tensor/cache.h"
@@ -74,7 +75,7 @@ std::vector<Size> reading_amounts(Device device, Size largest) {
 }
 
 double measure_peak(Device device, Precision precision) {
-  if (device == Device::cpu) return kernels::measure_arithmetic();
+  if (device == Device::cpu) return std::max(kernels::measure_arithmetic(), kernels::measure_matrix_unit());
   const Size n = kernels::cuda_is_simulated() ? 128 : 4096;
   const Tf32Products tf32(precision == Precision::tf32);
   Generator generator(1);
@@ -84,7 +85,8 @@ double measure_peak(Device device, Precision precision) {
 }
 
 std::string peak_is_of(Device device) {
-  return device == Device::cpu ? "multiply-adds in registers" : "a large matrix product";
+  if (device == Device::cuda) return "a large matrix product";
+  return kernels::has_matrix_unit() ? "products in the matrix unit" : "multiply-adds in registers";
 }
 
 double measure_memory(Device device) {

@@ -12,8 +12,8 @@ namespace headshare {
 // 1 MiB, 2 MiB and so on, until it is no less than `largest`; 512 MiB at most.
 std::vector<Size> reading_amounts(Device device, Size largest);
 
-// Floating-point operations per second: on the CPU multiply-adds in registers, elsewhere a large matrix product in this
-// precision; and what describes them, for a heading.
+// Floating-point operations per second: on the CPU multiply-adds in registers or, where it has one, products in its
+// matrix unit, elsewhere a large matrix product in this precision; and what describes them, for a heading.
 double measure_peak(Device device, Precision precision = Precision::fp32);
 std::string peak_is_of(Device device);
 

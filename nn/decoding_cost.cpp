@@ -83,8 +83,8 @@ DecodingCost decoding_cost(const Decoder& decoder, const DecodingMeasurement& me
   count.rows(rows, C);                                             // embedding
   for (int counts = 0; counts < 2; ++counts) count.rows(1, rows);  // the tokens' copy, the positions seen
 
-  const double weights = number(decoder.weight_bytes());
-  cost.weights = {weights, 2 * number(rows) * weights / number(bytes_of(computed))};
+  const double numbers = number(decoder.weight_bytes()) / number(bytes_of(computed));
+  cost.weights = {number(decoder.weight_bytes(rows)), 2 * number(rows) * numbers};
   const double moving = number(measurement.beam - 1) / number(measurement.beam);
   cost.moved_bytes = 2 * moving * cost.self_cache.bytes;  // read and written
   cost.operations = count.operations();

@@ -133,6 +133,12 @@ PackedMatrix pack_matrix(const Tensor& matrix) {
   return packed;
 }
 
+Size PackedMatrix::bytes_read(Size rows) const {
+  if (data.device() == Device::cpu && data.type() == ElementType::float32)
+    return kernels::packed_bytes_read<float>(rows, k, n);
+  return k * n * bytes_of(data.type());
+}
+
 void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias, Activation activation,
                  const Tensor& y) {
   check_alike("linear", x, weight.data);
@@ -140,7 +146,7 @@ void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias
   check_shape("linear", "x", x, {rows, weight.k});
   check_shape("linear", "y", y, {rows, weight.n});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.n});
-  note_work(2 * rows * weight.n * weight.k, x.bytes() + weight.data.bytes() + y.bytes());
+  note_work(2 * rows * weight.n * weight.k, x.bytes() + weight.k * weight.n * bytes_of(x.type()) + y.bytes());
   dispatch_product("linear", x, y.type(), [&](auto device, auto zero, auto out) {
     using T = decltype(zero);
     using Out = decltype(out);

@@ -39,6 +39,8 @@ LinearResult linear(const Tensor& x, const Tensor& weight, const Tensor& bias, A
 struct PackedMatrix {
   Tensor data;
   Size k, n;  // what it was: [K, N]
+
+  Size bytes_read(Size rows) const;  // by a product with so many rows
 };
 PackedMatrix pack_matrix(const Tensor& matrix);  // [K, N], transposed views too
 

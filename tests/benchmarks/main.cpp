@@ -36,8 +36,11 @@ void run(const std::string& only, const std::string& file) {
   if (!known) throw UsageError("--only must be one of " + group_names());
   std::cout << describe_processor() << '\n';
   const double peak = kernels::measure_arithmetic(), bandwidth = kernels::measure_reading();
-  std::cout << "peak " << with_decimals(peak / 1e9, 0) << " GFLOP/s, reading " << with_decimals(bandwidth / 1e9, 1)
-            << " GB/s, " << omp_get_max_threads() << " threads, float32\n\n";
+  const double unit = kernels::measure_matrix_unit();
+  std::cout << "peak " << with_decimals(peak / 1e9, 0) << " GFLOP/s of multiply-adds in registers, ";
+  if (unit > 0) std::cout << "in the matrix unit " << with_decimals(unit / 1e9, 0) << ", ";
+  std::cout << "reading " << with_decimals(bandwidth / 1e9, 1) << " GB/s, " << omp_get_max_threads()
+            << " threads, float32\n\n";
   Measurements measurements;
   for (const auto& [name, benchmark] : groups) {
     if (!only.empty() && only != name) continue;
