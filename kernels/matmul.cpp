@@ -261,18 +261,18 @@ Size panels_size(Size k, Size n) {
 }
 
 template <class T>
-bool has_both_packings() {
-  return std::is_same_v<T, float> && has_matrix_unit();
+bool has_both_packings(Size k, Size n) {
+  return std::is_same_v<T, float> && suits_matrix_unit(unit_group, n, k);  // rows without padding
 }
 
 template <class T>
 Size packed_size(Size k, Size n) {
-  return panels_size<T>(k, n) + (has_both_packings<T>() ? packed_size_for_unit(k, n) / 2 : 0);
+  return panels_size<T>(k, n) + (has_both_packings<T>(k, n) ? packed_size_for_unit(k, n) / 2 : 0);
 }
 
 template <class T>
 Size packed_bytes_read(Size m, Size k, Size n) {
-  if (has_both_packings<T>() && suits_matrix_unit(m, n, k)) return n * k * unit_pieces * Size{sizeof(BFloat16)};
+  if (std::is_same_v<T, float> && suits_matrix_unit(m, n, k)) return n * k * unit_pieces * Size{sizeof(BFloat16)};
   return n * k * Size{sizeof(T)};
 }
 
@@ -280,7 +280,7 @@ template <class T>
 void pack_matrix(Cpu, Size k, Size n, const MatrixView<T>& b, T* packed) {
   pack_panels<T>({0, n, k, {}, b, nullptr, nullptr, 0, {}}, {0, n}, {0, k}, packed);
   if constexpr (std::is_same_v<T, float>)
-    if (has_both_packings<T>()) pack_for_unit(k, n, b, reinterpret_cast<BFloat16*>(packed + panels_size<T>(k, n)));
+    if (has_both_packings<T>(k, n)) pack_for_unit(k, n, b, reinterpret_cast<BFloat16*>(packed + panels_size<T>(k, n)));
 }
 
 template <class T>

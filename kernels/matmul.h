@@ -37,7 +37,8 @@ struct MatmulSizes {
 
 // C[i] = activation(A[i] B[i] + bias).            A[i]: [M, K]   B[i]: [K, N]   C: [batch, M, N], contiguous, written
 // Any size may be 0; K = 0 gives activation(bias). C may not overlap an operand. The order in which an element's K
-// products are summed depends on the sizes alone, never on the number of threads.
+// products are summed depends on the processor, the sizes, and on whether all of C is finite (a processor's matrix unit
+// gives other products up), never on the number of threads.
 template <class T>
 void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixView<T>& b, T* c,
             const Epilogue<T>& epilogue);
@@ -48,8 +49,9 @@ void matmul(Cuda, const MatmulSizes& sizes, const MatrixView<T>& a, const Matrix
 // The same with a matrix B that was packed before: weights that many products use, as in decoding. Packing copies B
 // into the order in which the product reads it; how many elements that takes, packed_size says.
 //   b: [K, N]   packed: packed_size<T>(K, N), 64-byte aligned   a: [M, K]   C: [M, N], contiguous, written
-// Of those, a product with m rows reads packed_bytes_read: the size of [K, N], or one and a half times that by a processor's
-// matrix unit, which reads float32 in three pieces.
+// Of those, a product with m rows reads packed_bytes_read: the size of [K, N], or one and a half times that by a
+// processor's matrix unit, which reads float32 in three pieces. Where there is one, both forms are kept: few rows are
+// multiplied by vectors.
 template <class T>
 Size packed_size(Size k, Size n);
 template <class T>

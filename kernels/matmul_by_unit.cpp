@@ -21,9 +21,12 @@ constexpr Size short_rows = 2 * row_block;    // up to here, a group of columns 
 constexpr Size packed_bytes = Size{1} << 21;  // B packed at a time, for all rows,
 constexpr Size packed_groups = 16;            // but at least these groups of columns
 
-// Up to here each thread packs all of B for itself. What another core has just written must come from that core's cache,
-// which takes much longer than packing it.
+// Up to so many packed numbers (1 MiB) each thread packs all of B for itself. What another core has just written must
+// come from that core's cache, which takes much longer than packing it.
 constexpr Size worth_packing_together = 1 << 19;
+
+// Computing padding for more than that makes the unit slower than vectors.
+constexpr double most_padding = 1.4;
 
 enum ScratchSlot { rows_slot, group_slot, packed_slot };
 
@@ -48,19 +51,20 @@ void pack_columns(const Product<float>& p, Range columns, Range k, BFloat16* to)
   }
 }
 
-// Whether no element in these rows and columns of C is infinite or NaN, which both become NaN times 0.
-bool is_finite(const Product<float>& p, Range rows, Range columns) {
+// Whether no element of a matrix is infinite or NaN, which both become NaN times 0.
+bool is_finite(const float* matrix, Size stride, Size rows, Size columns) {
   Vector<float> sums{};
-  for (Size row = rows.begin; row < rows.end; ++row)
-    for (Size column = columns.begin; column < columns.end; column += lanes<float>) {
-      const float* c = p.c + row * p.c_stride + column;
-      const Size left = columns.end - column;
-      sums += 0.0f * (left >= lanes<float> ? load(c) : load_first(c, left, 0.0f));
+  for (Size row = 0; row < rows; ++row)
+    for (Size column = 0; column < columns; column += lanes<float>) {
+      const float* elements = matrix + row * stride + column;
+      const Size left = columns - column;
+      sums += 0.0f * (left >= lanes<float> ? load(elements) : load_first(elements, left, 0.0f));
     }
   return sum_of_lanes<float>(sums) == 0;
 }
 
-// C of `rows` and `columns`, both of which begin with a group, over a block of k. False: some of it is not finite.
+// C of `rows` and `columns`, both of which begin with a group, over a block of k. False: some of it is not finite, or was
+// not before the activation.
 //   packed_a: these rows of this block   packed_b: all of B; null: each group of columns is packed when it is its turn
 bool multiply_block(const Product<float>& p, Range rows, Range columns, Range k, const BFloat16* packed_a,
                     const BFloat16* packed_b) {
@@ -95,10 +99,11 @@ bool multiply_block(const Product<float>& p, Range rows, Range columns, Range k,
       } else {
         if (block.last) expect_kept_values(p, place);
         multiply_groups(operands, sums, unit_group);
-        finish(rest, place, block, sums, unit_group);
+        finite = finish(rest, place, block, sums, unit_group) && finite;
       }
     }
-    if (block.last) finite = is_finite(p, rows, {column, column + width}) && finite;
+    if (block.last && nothing_left)
+      finite = is_finite(p.c + rows.begin * p.c_stride + column, p.c_stride, rows.count(), width) && finite;
   }
   leave_matrix_unit();
   return finite;
@@ -118,6 +123,7 @@ void multiply_part(const Product<float>& p, Range rows, Range columns, const BFl
 
 // Few rows: the threads share out columns, and each packs all of A; or, where that takes longer, they share out rows.
 void multiply_short(const Product<float>& p, const BFloat16* packed_b, Size threads, std::atomic<bool>& finite) {
+  // Squares that lie across must be transposed first, which takes half as long as the rest of packing.
   const auto time_to_pack = [](Size lines, Size stride_in_tile) { return stride_in_tile == 1 ? 2 * lines : 3 * lines; };
   const bool by_rows =
       packed_b == nullptr && time_to_pack(p.m, p.a.column_stride) > time_to_pack(p.n, p.b.column_stride);
@@ -154,7 +160,10 @@ void multiply_tall(const Product<float>& p, const BFloat16* packed_b, Size threa
 
 bool suits_matrix_unit(Size m, Size n, Size k) {
   constexpr Size least = 32;
-  return std::min({m, n, k}) >= least && has_matrix_unit();
+  if (std::min({m, n, k}) < least || !has_matrix_unit()) return false;
+  const auto padded = [](Size size, Size unit) { return static_cast<double>(divide_up(size, unit) * unit); };
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  return padded(m, unit_lines) * padded(n, unit_lines) * padded(k, unit_steps) <= most_padding * work;
 }
 
 Size packed_size_for_unit(Size k, Size n) { return divide_up(n, unit_group) * packed_group_size(unit_group, k); }

@@ -80,13 +80,15 @@ struct Place {
 };
 
 // C = sums, or C + sums where earlier blocks of k left their part; after the last block bias and activation follow.
+// Whether all elements were finite before the activation, which can hide that they were not.
 struct KBlock {
   bool first, last;
 };
 
 template <class T>
-void finish(const Product<T>& p, const Place& place, const KBlock& block, const T* sums, Size sums_stride) {
+bool finish(const Product<T>& p, const Place& place, const KBlock& block, const T* sums, Size sums_stride) {
   const Epilogue<T>& epilogue = p.epilogue;
+  Vector<T> zeros{};  // or NaN, which infinity and NaN become times 0
   for (Size i = 0; i < place.rows; ++i) {
     const Size offset = (place.row + i) * p.c_stride + place.column;
     for (Size j = 0; j < place.columns; j += lanes<T>) {
@@ -98,11 +100,13 @@ void finish(const Product<T>& p, const Place& place, const KBlock& block, const 
       if (block.last) {
         if (epilogue.bias != nullptr) x += load_n(epilogue.bias + place.column + j);
         if (epilogue.before_activation != nullptr) store_n(epilogue.before_activation + offset + j, x);
+        zeros += T{0} * x;
         x = activate<T>(epilogue.activation, x);
       }
       store_n(p.c + offset + j, x);
     }
   }
+  return sum_of_lanes<T>(zeros) == 0;
 }
 
 // Asks for the place in a matrix like C where a tile will be stored: what is asked for before the tile is computed is

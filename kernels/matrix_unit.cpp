@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -134,7 +135,7 @@ void multiply_groups_plain(const UnitOperands& operands, float* out, Size out_st
 
 namespace {
 
-#if HEADSHARE_AMX
+#ifdef HEADSHARE_AMX
 
 #define HEADSHARE_USES_UNIT __attribute__((target("amx-tile,amx-bf16")))
 
@@ -217,6 +218,7 @@ HEADSHARE_USES_UNIT void load_tile_shapes() { _tile_loadconfig(&all_tiles_full);
 HEADSHARE_USES_UNIT void release_tiles() { _tile_release(); }
 
 void multiply_tiles(const UnitOperands& operands, float* out, Size out_stride) {
+  asm volatile("" ::: "memory");  // GCC does not know that loading a tile reads memory, and may store too late
   const bool two_rows = operands.row_tiles == 2;
   if (operands.column_tiles == 2)
     (two_rows ? Unit<2, 2>::run : Unit<1, 2>::run)(operands, out, out_stride);
@@ -233,25 +235,31 @@ void multiply_tiles(const UnitOperands&, float*, Size) {}
 
 #endif
 
+enum class MatrixUnit { none, plain_loops, tiles };
+
+MatrixUnit matrix_unit() {
+  static const MatrixUnit unit = [] {
+    const char* variable = std::getenv("HEADSHARE_MATRIX_UNIT");
+    const std::string_view wish = variable == nullptr ? "" : variable;
+    if (wish == "plain") return MatrixUnit::plain_loops;
+    return wish != "off" && ask_for_unit() ? MatrixUnit::tiles : MatrixUnit::none;
+  }();
+  return unit;
+}
+
 }  // namespace
 
-bool has_matrix_unit() {
-  static const bool has = [] {
-    const char* wish = std::getenv("HEADSHARE_MATRIX_UNIT");
-    return (wish == nullptr || std::string_view(wish) != "off") && ask_for_unit();
-  }();
-  return has;
-}
+bool has_matrix_unit() { return matrix_unit() != MatrixUnit::none; }
 
 void use_matrix_unit() {
-  if (has_matrix_unit()) load_tile_shapes();
+  if (matrix_unit() == MatrixUnit::tiles) load_tile_shapes();
 }
 void leave_matrix_unit() {
-  if (has_matrix_unit()) release_tiles();
+  if (matrix_unit() == MatrixUnit::tiles) release_tiles();
 }
 
 void multiply_groups(const UnitOperands& operands, float* out, Size out_stride) {
-  (has_matrix_unit() ? multiply_tiles : multiply_groups_plain)(operands, out, out_stride);
+  (matrix_unit() == MatrixUnit::tiles ? multiply_tiles : multiply_groups_plain)(operands, out, out_stride);
 }
 
 }  // namespace headshare::kernels

@@ -17,8 +17,9 @@
 // Source: Henry, Tang, Heinecke 2019, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision
 // Computations".
 //
-// Numbers below 1e-33 lose their last bits: the unit takes pieces below 1e-38 as 0. Where an operand is infinite, or a
-// sum overflows, the result is NaN: the pieces of an infinite number are infinity and NaN.
+// The unit takes pieces, products and sums below 1e-38 as 0, so operands and products below about 1e-31 lose their last
+// bits, which plain loops keep. Where an operand is infinite, or a sum of pieces' products overflows, the result is NaN
+// or infinite, also where the exact one is finite: the pieces of an infinite number are infinity and NaN.
 namespace headshare::kernels {
 
 constexpr Size unit_lines = 16;  // rows of A, or columns of B, in a tile
@@ -27,8 +28,9 @@ constexpr Size unit_pieces = 3;
 constexpr Size unit_tile = unit_lines * unit_steps;  // numbers: 1 KiB
 constexpr Size unit_group = 2 * unit_lines;          // lines that are packed and multiplied together: two tiles
 
-// Whether this processor has the unit, the system lets us use it, and HEADSHARE_MATRIX_UNIT=off does not forbid it:
-// without it, results are those of other machines, and it can be seen what it does.
+// Whether this processor has the unit and the system lets us use it. The environment variable HEADSHARE_MATRIX_UNIT
+// decides otherwise: `off` forbids it (results are those of other machines, and it can be seen what the unit gains), and
+// `plain` has plain loops do its work on any machine, for tests of what surrounds it: slow.
 bool has_matrix_unit();
 
 // Numbers of a packed group: [steps / 32][pieces][1 or 2 tiles][16 x 32]; up to 16 lines are one tile.
@@ -51,7 +53,7 @@ struct UnitOperands {
   Size k_tiles;
 };
 
-// By the unit, between use_matrix_unit() and leave_matrix_unit() of the same thread. Without a unit: the next one.
+// By the unit, between use_matrix_unit() and leave_matrix_unit() of the same thread. Without a unit: the plain one below.
 void multiply_groups(const UnitOperands& operands, float* out, Size out_stride);
 void use_matrix_unit();
 void leave_matrix_unit();

@@ -30,8 +30,8 @@ struct Work {
 };
 
 // One step, on average over the run.
-//   weights      every weight of the decoder is read once and multiplied with every row; a processor's matrix unit, which
-//                many rows have float32 multiplied by, reads six bytes of each
+//   weights      every weight of the decoder is read once and multiplied with every row; a processor's matrix unit,
+//                which multiplies many rows in float32, reads six bytes of each
 //   self_cache   keys and values of the target positions so far, (T + 1) / 2 on average, of every row; no more than the
 //                window where attention is local
 //   cross_cache  those of the source positions, of every sentence: its hypotheses read the same ones

@@ -146,6 +146,7 @@ void linear_into(const Tensor& x, const PackedMatrix& weight, const Tensor& bias
   check_shape("linear", "x", x, {rows, weight.k});
   check_shape("linear", "y", y, {rows, weight.n});
   if (bias.defined()) check_shape("linear", "bias", bias, {weight.n});
+  // Each number once, whatever the kernel reads of it: as in every row of a profile.
   note_work(2 * rows * weight.n * weight.k, x.bytes() + weight.k * weight.n * bytes_of(x.type()) + y.bytes());
   dispatch_product("linear", x, y.type(), [&](auto device, auto zero, auto out) {
     using T = decltype(zero);

@@ -50,6 +50,16 @@ double root_mean_square_error(const std::vector<float>& x, const std::vector<dou
   return std::sqrt(sum / static_cast<double>(x.size()));
 }
 
+double largest_difference(const std::vector<float>& x, const std::vector<float>& y) {
+  double largest = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(x[i]) - static_cast<double>(y[i]));
+    if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+    largest = std::max(largest, difference);
+  }
+  return largest;
+}
+
 }  // namespace
 
 TEST_CASE("a float32 number is exactly the sum of its three pieces, each where the tile wants it") {
@@ -144,6 +154,42 @@ TEST_CASE("products by the matrix unit are no less exact than the plain ones in 
   }
 }
 
+TEST_CASE("every way through the blocks gives the same sums, with any epilogue") {
+  Generator generator(4);
+  struct Case {
+    Size m, n, k;
+    bool a_by_columns;  // so that rows are dearer to pack
+    const char* way;
+  };
+  const std::vector<Case> cases = {{40, 90, 70, false, "few rows, the threads share columns"},
+                                   {80, 100, 70, true, "few rows, the threads share rows"},
+                                   {90, 40, 530, true, "many rows, each thread packs B, two blocks of k"},
+                                   {540, 35, 33, false, "more than one block of rows for a thread"},
+                                   {513, 520, 700, false, "B packed together, in two parts"}};
+  for (const Case& c : cases) {
+    CAPTURE(c.way);
+    const auto elements = static_cast<std::size_t>(c.m * c.n);
+    const std::vector<float> a = random_numbers(c.m * c.k, generator), b = random_numbers(c.k * c.n, generator),
+                             bias = random_numbers(c.n, generator);
+    const MatrixView<float> left{a.data(), c.a_by_columns ? 1 : c.k, c.a_by_columns ? c.m : 1}, right{b.data(), 1, c.k};
+    std::vector<float> plain(elements), plain_before(elements);
+    matmul_plain<float>(Cpu{}, sizes_of(c.m, c.n, c.k), left, right, plain.data(),
+                        {bias.data(), Activation::gelu, plain_before.data()});
+    std::vector<BFloat16> ready(static_cast<std::size_t>(packed_size_for_unit(c.k, c.n)));
+    pack_for_unit(c.k, c.n, right, ready.data());
+    for (const bool packed_ahead : {false, true}) {
+      CAPTURE(packed_ahead);
+      const float unwritten = std::numeric_limits<float>::quiet_NaN();
+      std::vector<float> result(elements, unwritten), before(elements, unwritten);
+      const Epilogue<float> epilogue{bias.data(), Activation::gelu, before.data()};
+      CHECK(multiply_by_unit({c.m, c.n, c.k, left, right, nullptr, result.data(), c.n, epilogue},
+                             packed_ahead ? ready.data() : nullptr, 2));
+      CHECK(largest_difference(result, plain) <= 1e-5 * std::sqrt(static_cast<double>(c.k)));
+      CHECK(largest_difference(before, plain_before) <= 1e-5 * std::sqrt(static_cast<double>(c.k)));
+    }
+  }
+}
+
 TEST_CASE("the unit says when an element is not finite") {
   constexpr Size n = 40;
   const float infinity = std::numeric_limits<float>::infinity(), largest = std::numeric_limits<float>::max();
@@ -158,10 +204,39 @@ TEST_CASE("the unit says when an element is not finite") {
   for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
     for (const float special : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()})
       CHECK_FALSE(product(special, 0.5f, activation, c));
-    // Overflows; after ReLU that is 0, which is fine, or still NaN.
-    if (product(-largest, 2.0f, activation, c)) CHECK((activation == Activation::relu && c[5 * n] == 0));
+    CHECK_FALSE(product(-largest, 2.0f, activation, c));  // overflows, which ReLU must not hide
     CHECK(product(largest, 0.5f, activation, c));
   }
   CHECK(product(largest, 0.5f, Activation::none, c));
   CHECK(c[5 * n] == largest / 2);
+}
+
+TEST_CASE("where the unit overflows and the exact sum does not, vectors have the last word") {
+  constexpr Size n = 96;  // the unit adds up 32 products at a time, the plain loops one
+  std::vector<float> a(n * n), b(n * n, 1.0f), c(n * n), before(n * n);
+  for (Size row = 0; row < n; ++row) {
+    float* x = a.data() + row * n;
+    x[0] = x[40] = 3e38f;
+    x[16] = x[17] = -3e38f;
+    x[72] = 1e38f;
+  }
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::gelu}) {
+    const Epilogue<float> epilogue{nullptr, activation, before.data()};
+    const MatrixView<float> left{a.data(), n, 1}, right{b.data(), n, 1};
+    matmul<float>(Cpu{}, sizes_of(n, n, n), left, right, c.data(), epilogue);
+    CHECK(std::all_of(c.begin(), c.end(), [](float x) { return x == 1e38f; }));
+    CHECK(std::all_of(before.begin(), before.end(), [](float x) { return x == 1e38f; }));
+    std::vector<float> packed_b(static_cast<std::size_t>(packed_size<float>(n, n)));
+    pack_matrix<float>(Cpu{}, n, n, right, packed_b.data());
+    std::fill(c.begin(), c.end(), 0.0f);
+    matmul_packed<float>(Cpu{}, n, n, n, left, packed_b.data(), c.data(), epilogue);
+    CHECK(std::all_of(c.begin(), c.end(), [](float x) { return x == 1e38f; }));
+  }
+}
+
+TEST_CASE("products of which most would be padding are left to vectors") {
+  CHECK_FALSE(suits_matrix_unit(33, 33, 33));
+  CHECK_FALSE(suits_matrix_unit(1000, 1000, 31));
+  CHECK_FALSE(suits_matrix_unit(8, 1000, 1000));
+  for (const Size size : {32, 48, 100, 1000}) CHECK(suits_matrix_unit(size, size, 64) == has_matrix_unit());
 }
