@@ -59,7 +59,7 @@ T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T>
   const T scale = 1 / std::sqrt(static_cast<T>(depth));  // once per query instead of once per score
   gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
   const Stored* head = head_of(key, tile.b, tile.g) + tile.visible.begin * key.position_stride;
-  if (rows <= few_rows_scored && with_vectors<T, Stored>(depth, [&]<int vectors>() {
+  if (rows <= few_queries && with_vectors<T, Stored>(depth, [&]<int vectors>() {
         score_few_rows<vectors>(rows, queries, head, key.position_stride, sources, scores, width);
       }))
     return scores;
@@ -69,6 +69,26 @@ T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T>
     transpose_heads(head + s * key.position_stride, key.position_stride, end - s, depth, keys);
     multiply<Result::replaced, T>(rows, padded<T>(end - s), depth, {queries, padded<T>(depth), 1},
                                   {keys, padded<T>(end - s)}, {scores + s, width});
+  }
+  return scores;
+}
+
+// The same from keys that were laid out before, so that nothing is transposed.
+template <class T, class Stored>
+T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, KeyTiles<const Stored> key) {
+  const Size depth = sizes.head_size, group = sizes.heads / sizes.kv_heads;
+  const Size rows = (tile.last - tile.first) * group;
+  const Size sources = tile.visible.count(), width = padded<T>(sources);
+  T* queries = scratch<T>(query_slot, rows * padded<T>(depth));
+  T* scores = scratch<T>(score_slot, rows * width);
+  const T scale = 1 / std::sqrt(static_cast<T>(depth));
+  gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
+  const Stored* keys = key.data + tile.b * key.batch_stride + tile.g * key.head_stride;
+  for (Size s = 0; s < sources; s += key_tile_sources, keys += depth * key_tile_sources) {
+    ask_ahead(keys, depth * key_tile_sources * static_cast<Size>(sizeof(Stored)));
+    multiply<Result::replaced, T, Stored>(rows, padded<T>(std::min(key_tile_sources, sources - s)), depth,
+                                          {queries, padded<T>(depth), 1}, {keys, key_tile_sources},
+                                          {scores + s, width});
   }
   return scores;
 }
@@ -147,11 +167,10 @@ void weigh_values(const AttentionSizes& sizes, const TargetTile& tile, HeadsView
   multiply<Result::replaced, T>(rows, columns, sources, {weights, width, 1}, {values, columns}, {outputs, columns});
 }
 
-}  // namespace
-
-template <class T, class Stored>
-void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
-               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
+// Keys: HeadsView or KeyTiles
+template <class T, class Keys, class Stored>
+void attend(const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query, Keys key,
+            HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
   const Size group = sizes.heads / sizes.kv_heads;
   const Size depth = sizes.head_size;
   for_each_tile(sizes, mask, [&](const TargetTile& tile) {
@@ -175,6 +194,41 @@ void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, Head
                           head_of(output, tile.b, head) + target * output.position_stride);
     });
   });
+}
+
+}  // namespace
+
+template <class T, class Stored>
+void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+               HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp) {
+  attend<T>(sizes, mask, query, key, value, output, log_sum_exp);
+}
+
+template <class T, class Stored>
+void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+               KeyTiles<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output) {
+  attend<T>(sizes, mask, query, key, value, output, nullptr);
+}
+
+template <class T, class Stored>
+void lay_out_keys(Cpu, const AttentionSizes& sizes, HeadsView<const T> key, KeyTiles<Stored> tiles) {
+  constexpr Size width = key_tile_sources;
+  const Size depth = sizes.head_size, tiles_of_head = (sizes.sources + width - 1) / width;
+#pragma omp parallel for collapse(2)
+  for (Size b = 0; b < sizes.batch; ++b) {
+    for (Size g = 0; g < sizes.kv_heads; ++g) {
+      T* transposed = scratch<T>(key_slot, padded<T>(depth) * width);
+      Stored* to = tiles.data + b * tiles.batch_stride + g * tiles.head_stride;
+      for (Size i = 0; i < tiles_of_head; ++i) {
+        const Size first = i * width, sources = std::min(width, sizes.sources - first);
+        transpose_heads(head_at(key, b, first, g), key.position_stride, sources, depth, transposed);
+        for (Size d = 0; d < depth; ++d, to += width) {
+          for (Size s = 0; s < sources; ++s) to[s] = static_cast<Stored>(transposed[d * padded<T>(sources) + s]);
+          std::fill(to + sources, to + width, Stored(0.0f));
+        }
+      }
+    }
+  }
 }
 
 template <class T>
@@ -202,6 +256,15 @@ template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsV
                         HeadsView<const double>, HeadsView<const double>, HeadsView<double>, double*);
 template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
                         HeadsView<const BFloat16>, HeadsView<const BFloat16>, HeadsView<float>, float*);
+template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>, KeyTiles<const float>,
+                        HeadsView<const float>, HeadsView<float>);
+template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const double>,
+                        KeyTiles<const double>, HeadsView<const double>, HeadsView<double>);
+template void attention(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
+                        KeyTiles<const BFloat16>, HeadsView<const BFloat16>, HeadsView<float>);
+template void lay_out_keys(Cpu, const AttentionSizes&, HeadsView<const float>, KeyTiles<float>);
+template void lay_out_keys(Cpu, const AttentionSizes&, HeadsView<const double>, KeyTiles<double>);
+template void lay_out_keys(Cpu, const AttentionSizes&, HeadsView<const float>, KeyTiles<BFloat16>);
 template void attention_weights(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const float>,
                                 HeadsView<const float>, float*);
 template void attention_weights(Cpu, const AttentionSizes&, const AttentionMask&, HeadsView<const double>,

@@ -63,7 +63,27 @@ template <class T, class Stored = T>
 void attention(Cuda, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                HeadsView<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output, Wide<T>* log_sum_exp);
 
-// Gradients of the above; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
+// Keys as a head's many queries read them fastest, laid out once for many calls, as in decoding: tiles of 32 sources,
+// each [D, 32], so that a vector holds the same d of neighbouring sources. The last tile is filled up with zeros.
+//                                                                     one head, in one piece: [ceil(S / 32), D, 32]
+constexpr Size key_tile_sources = 32;
+template <class T>
+struct KeyTiles {
+  T* data;
+  Size batch_stride;
+  Size head_stride;
+};
+template <class T, class Stored>
+void lay_out_keys(Cpu, const AttentionSizes& sizes, HeadsView<const T> key, KeyTiles<Stored> tiles);
+
+// Attention with such keys, Order::any; bit for bit what it is without. For few queries, keys that lie one after the other
+// are read as fast, because then nothing is transposed.
+constexpr Size few_queries = 4;  // of a group, at all targets together
+template <class T, class Stored = T>
+void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
+               KeyTiles<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output);
+
+// Gradients of attention; weights are recomputed from log_sum_exp. Writes (not adds) every element of d_query, d_key,
 // d_value; keys and values that no query sees get 0. Every element is summed in an order that does not depend on the
 // number of threads.
 template <class T>

@@ -11,8 +11,7 @@
 // and what will be read soon is asked for in time: the processor's own guesses end at every page of 4 KiB.
 namespace headshare::kernels::attention_tile {
 
-constexpr Size few_rows_scored = 4;  // up to here; with more rows, transposing the keys pays
-constexpr Size few_rows_weighed = 8;
+constexpr Size few_rows_weighed = 8;  // up to here; of few_queries, also the scores
 
 // ---- Numbers of one head, as vectors --------------------------------------------------------------------------------
 //
@@ -65,7 +64,7 @@ template <int vectors, class T, class Stored>
 void score_few_rows(Size rows, const T* queries, const Stored* keys, Size key_stride, Size sources, T* scores,
                     Size width) {
   constexpr Size depth = vectors * lanes<T>;
-  alignas(64) T ordered[few_rows_scored * depth];
+  alignas(64) T ordered[few_queries * depth];
   for (Size row = 0; row < rows; ++row) order_query<Stored, vectors>(queries + row * depth, ordered + row * depth);
   const auto score_block = [&](Size s, const auto& key_at) {
     for (Size row = 0; row < rows; ++row) {

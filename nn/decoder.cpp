@@ -131,12 +131,14 @@ DecoderState Decoder::start(const Variable& memory, const Tensor& source_lengths
   state.source_lengths = source_lengths;
   state.beam = sizes.beam;
   for (const DecoderLayer& layer : model_.decoder()) {
-    const auto cache = [&](const Attention& attention, Size batch, Size capacity) {
+    const auto cache = [&](const Attention& attention, Size batch, Size capacity, KeyOrder order) {
       const AttentionMode& mode = attention.mode;
-      return KeyValueCache(batch, mode.kv_heads, capacity, attention.head_size(), cache_options, mode.window);
+      return KeyValueCache(batch, mode.kv_heads, capacity, attention.head_size(), cache_options, mode.window, order);
     };
-    DecoderState::Layer caches{cache(layer.self, rows, sizes.capacity),
-                               cache(layer.cross, sentences, memory.extent(1))};
+    DecoderState::Layer caches{
+        cache(layer.self, rows, sizes.capacity, KeyOrder::positions),
+        cache(layer.cross, sentences, memory.extent(1),
+              order_of_source_keys(layer.cross.mode, sizes.beam, memory.extent(1), cache_options.device))};
     caches.cross.append(layer.cross.keys_values(memory));
     state.layers.push_back(std::move(caches));
   }

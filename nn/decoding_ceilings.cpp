@@ -128,17 +128,18 @@ double CeilingMeter::product_flops(const Transformer& model, Size rows) {
 
 // Attention of as many key/value heads, of some sentences, as the nearest caches hold, again and again.
 double CeilingMeter::attention_flops(const Attention& attention, const DecodingMeasurement& measurement,
-                                     TensorOptions options, Size sentences, Size targets, Size positions) {
+                                     TensorOptions options, Size sentences, Size targets, Size positions,
+                                     KeyOrder order) {
   const Size D = attention.head_size(), group = attention.mode.heads / attention.mode.kv_heads;
   const ElementType type = measurement.cache_type.value_or(options.type);
   const Size position_bytes = 2 * D * bytes_of(type), S = std::clamp(near_bytes / position_bytes, Size{1}, positions);
   const Size heads = std::max(Size{1}, all_near_bytes(device_) / (S * position_bytes));
   const Size G = std::min(heads, attention.mode.kv_heads), H = G * group, B = std::clamp(heads / G, Size{1}, sentences);
   double& flops = measured_[text("attention ", B, ' ', targets, ' ', S, ' ', H, ' ', G, ' ', D, ' ', name(options.type),
-                                 ' ', name(type))];
+                                 ' ', name(type), order == KeyOrder::tiles ? " tiles" : "")];
   if (flops != 0) return flops;
   Generator generator(1);
-  KeyValueCache cache(B, G, S, D, {type, device_});
+  KeyValueCache cache(B, G, S, D, {type, device_}, 0, order);
   const auto random_heads = [&](Size rows, Size count) {
     return random_normal({B, rows, count, D}, 1, generator, options);
   };
@@ -187,15 +188,16 @@ DecodingCeilings CeilingMeter::ceilings(const Decoder& decoder, const DecodingMe
   const DecoderLayer& layer = model.decoder().front();
   const TensorOptions options = model.activations();
   const Size target_positions = (measurement.target_length + 1) / 2;
-  return {reading_,
-          product_flops(model, measurement.rows()),
-          attention_flops(layer.self, measurement, options, measurement.rows(), 1, target_positions),
-          attention_flops(layer.cross, measurement, options, measurement.batch, measurement.beam,
-                          measurement.source_length),
-          operation_seconds_,
-          team_seconds_,
-          choosing_seconds(decoder, measurement),
-          device_ == Device::cpu || kernels::cuda_is_simulated() ? Overlap::none : Overlap::full};
+  return {
+      reading_,
+      product_flops(model, measurement.rows()),
+      attention_flops(layer.self, measurement, options, measurement.rows(), 1, target_positions, KeyOrder::positions),
+      attention_flops(layer.cross, measurement, options, measurement.batch, measurement.beam, measurement.source_length,
+                      order_of_source_keys(layer.cross.mode, measurement.beam, measurement.source_length, device_)),
+      operation_seconds_,
+      team_seconds_,
+      choosing_seconds(decoder, measurement),
+      device_ == Device::cpu || kernels::cuda_is_simulated() ? Overlap::none : Overlap::full};
 }
 
 }  // namespace headshare

@@ -39,7 +39,7 @@ class CeilingMeter {
  private:
   double product_flops(const Transformer& model, Size rows);
   double attention_flops(const Attention& attention, const DecodingMeasurement& measurement, TensorOptions options,
-                         Size sentences, Size targets, Size positions);
+                         Size sentences, Size targets, Size positions, KeyOrder order);
   double choosing_seconds(const Decoder& decoder, const DecodingMeasurement& measurement);
   double seconds_of_call(const std::function<void()>& call, bool team) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tensor/attention.h"
 #include "tensor/cache.h"
 
 namespace headshare {
@@ -45,11 +46,20 @@ std::vector<RowMove> plan_moves(std::vector<std::int32_t> from, Size spare) {
 
 }  // namespace
 
+KeyOrder order_of_source_keys(const AttentionMode& mode, Size beam, Size positions, Device device) {
+  const bool many_queries = beam * mode.heads / mode.kv_heads > kernels::few_queries;
+  const bool several_tiles = positions >= 4 * kernels::key_tile_sources;
+  return device == Device::cpu && many_queries && several_tiles ? KeyOrder::tiles : KeyOrder::positions;
+}
+
 KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options,
-                             Size window)
+                             Size window, KeyOrder order)
     : batch_(batch), capacity_(capacity) {
+  if (order == KeyOrder::tiles && window > 0) fail("key/value cache: a window of keys in tiles");
   const Size places = window > 0 ? std::min(capacity, window) : capacity;
-  key_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
+  key_ = order == KeyOrder::tiles
+             ? Tensor({batch + 1, kv_heads, key_tiles(places), head_size, kernels::key_tile_sources}, options)
+             : Tensor({batch + 1, kv_heads, places, head_size}, options);
   value_ = Tensor({batch + 1, kv_heads, places, head_size}, options);
   if (options.type != ElementType::int8) return;
   key_scales_ = Tensor({batch + 1, kv_heads, places, 1}, {ElementType::float32, options.device});
@@ -63,12 +73,20 @@ std::vector<Tensor*> KeyValueCache::tensors() {
 
 Size KeyValueCache::bytes() const {
   if (!key_.defined()) return 0;
-  const Size scales = key_scales_.defined() ? key_scales_.bytes() : 0;
-  return 2 * batch_ * ((key_.bytes() + scales) / key_.extent(0));
+  const Size scales = key_scales_.defined() ? 2 * key_scales_.bytes() : 0;
+  return batch_ * ((key_.bytes() + value_.bytes() + scales) / key_.extent(0));
 }
 
 void KeyValueCache::append(const KeysValues& next) {
   const Size end = end_after(next.key.extent(1));
+  if (in_tiles()) {
+    if (length_ != 0) fail("key/value cache: keys in tiles come all at once");
+    const KeysValues to = in_places(0, end);
+    lay_out_keys_into(next.key.value(), to.key.value());
+    to.value.value().copy_from(next.value.value().to(value_.type()));
+    length_ = end;
+    return;
+  }
   for (Size done = 0; length_ < end;) {  // in pieces that end where the ring does
     const Size place = length_ % places(), count = std::min(end - length_, places() - place);
     const KeysValues to = in_places(place, place + count);
@@ -98,6 +116,7 @@ KeysValues KeyValueCache::in_places(Size begin, Size end) const {
   const auto view = [&](const Tensor& x) {
     return Variable(x.slice(0, 0, batch_).slice(2, begin, end).transpose(1, 2));
   };
+  if (in_tiles()) return {Variable(key_.slice(0, 0, batch_).slice(2, 0, key_tiles(end))), view(value_)};
   return {view(key_), view(value_)};
 }
 
@@ -119,7 +138,13 @@ void KeyValueCache::select(std::span<const std::int32_t> sentences) {
   const Size count = static_cast<Size>(sentences.size());
   if (count >= key_.extent(0)) grow(count);
   const std::vector<RowMove> moves = plan_moves({sentences.begin(), sentences.end()}, key_.extent(0) - 1);
-  for (const Tensor* x : tensors()) move_rows(*x, moves, held());
+  for (const Tensor* x : tensors()) {
+    if (x->rank() == 5)
+      move_rows(x->reshape({x->extent(0), x->extent(1), x->extent(2), x->extent(3) * x->extent(4)}), moves,
+                key_tiles(held()));
+    else
+      move_rows(*x, moves, held());
+  }
   batch_ = count;
 }
 

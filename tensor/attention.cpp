@@ -43,6 +43,20 @@ kernels::HeadsView<const std::int8_t> view(const Tensor& x, const Tensor& scales
   return heads;
 }
 
+template <class T>
+kernels::KeyTiles<T> view_of_tiles(const Tensor& x) {
+  return {x.strided_data<std::remove_const_t<T>>(), x.stride(0), x.stride(1)};
+}
+
+// Fails unless these are the tiles of S keys, each head's in one piece.
+void check_tiles(const Tensor& tiles, Size B, Size S, Size G, Size D) {
+  check_shape("attention", "keys in tiles", tiles, {B, G, key_tiles(S), D, kernels::key_tile_sources});
+  const Size width = kernels::key_tile_sources;
+  if (tiles.stride(2) != D * width || tiles.stride(3) != width || tiles.stride(4) != 1)
+    fail("attention: keys in tiles with strides ", tiles.strides(), ", needed each head in one piece");
+  if (tiles.device() != Device::cpu) fail("attention: only device cpu takes keys in tiles");
+}
+
 // Multiply-adds of all scores; a causal mask leaves out half of them.
 Size products(const kernels::AttentionSizes& sizes) {
   return sizes.batch * sizes.heads * sizes.targets * sizes.sources * sizes.head_size;
@@ -72,7 +86,48 @@ void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, co
   });
 }
 
+void run_attention_to_tiles(const Tensor& query, const Tensor& tiles, const Tensor& value, const Mask& mask,
+                            const Tensor& output) {
+  const kernels::AttentionSizes sizes = sizes_of(query, value);
+  check_tiles(tiles, sizes.batch, sizes.sources, sizes.kv_heads, sizes.head_size);
+  check_alike("attention", tiles, value);
+  if (mask.order == causal) fail("attention: keys in tiles are for queries that see all of them");
+  const Tensor q = readable(query), v = readable(value);
+  note_work(4 * products(sizes), q.bytes() + 2 * v.bytes() + output.bytes());
+  dispatch_floating("attention", q, [&](auto, auto zero) {
+    using T = decltype(zero);
+    const auto run = [&](auto stored) {
+      using Stored = decltype(stored);
+      kernels::attention<T, Stored>(kernels::Cpu{}, sizes, kernel_mask(mask, sizes, q.device()), view<const T>(q),
+                                    view_of_tiles<const Stored>(tiles), view<const Stored>(v), view<T>(output));
+    };
+    if constexpr (std::is_same_v<T, float>)
+      if (tiles.type() == ElementType::bfloat16) return run(BFloat16{});
+    check_alike("attention", query, tiles);
+    run(zero);
+  });
+}
+
 }  // namespace
+
+Size key_tiles(Size positions) { return (positions + kernels::key_tile_sources - 1) / kernels::key_tile_sources; }
+
+void lay_out_keys_into(const Tensor& key, const Tensor& tiles) {
+  if (key.rank() != 4) fail("attention: keys ", key.shape(), ", needed [batch, positions, heads, D]");
+  const kernels::AttentionSizes sizes{key.extent(0), 0, key.extent(1), key.extent(2), key.extent(2), key.extent(3)};
+  check_tiles(tiles, sizes.batch, sizes.sources, sizes.kv_heads, sizes.head_size);
+  check_device("attention", "keys", key, Device::cpu);
+  const Tensor k = readable(key);
+  note_work(0, k.bytes() + tiles.bytes());
+  dispatch_floating("lay_out_keys", k, [&](auto, auto zero) {
+    using T = decltype(zero);
+    if constexpr (std::is_same_v<T, float>)
+      if (tiles.type() == ElementType::bfloat16)
+        return kernels::lay_out_keys(kernels::Cpu{}, sizes, view<const T>(k), view_of_tiles<BFloat16>(tiles));
+    check_alike("attention", key, tiles);
+    kernels::lay_out_keys(kernels::Cpu{}, sizes, view<const T>(k), view_of_tiles<T>(tiles));
+  });
+}
 
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask) {
   const kernels::AttentionSizes sizes = sizes_of(query, key);
@@ -87,6 +142,7 @@ void attention_into(const Tensor& query, const Tensor& key, const Tensor& value,
   check_shape("attention", "output", output, query.shape());
   if ((key.type() == ElementType::int8) != (scales.key.defined() && scales.value.defined()))
     fail("attention: int8 keys and values need their scales, and others have none");
+  if (key.rank() == 5) return run_attention_to_tiles(query, key, value, mask, output);
   run_attention(sizes_of(query, key), query, key, value, scales, mask, output, {});
 }
 

@@ -34,6 +34,12 @@ struct HeadScales {
 void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask, const Tensor& output,
                     const HeadScales& scales = {});
 
+// Keys in tiles, as many queries of a head read them fastest (kernels/attention.h); on Device::cpu alone. attention_into
+// takes them in place of keys one after the other, without a causal order.
+//                                  key: [B, S, G, D]   tiles: [B, G, key_tiles(S), D, 32], float32 also as bfloat16
+Size key_tiles(Size positions);
+void lay_out_keys_into(const Tensor& key, const Tensor& tiles);
+
 struct AttentionGradients {
   Tensor d_query, d_key, d_value;
 };

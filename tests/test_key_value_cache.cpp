@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "tensor/attention.h"
 #include "tensor/embedding.h"
 #include "tests/tensor_helpers.h"
 
@@ -153,4 +154,57 @@ TEST_CASE("a bfloat16 cache takes half the bytes and gives back what was rounded
   narrow.select(std::vector<std::int32_t>{1, 0});
   const Tensor expected = gather_rows(x.value(), from_values<std::int32_t>({1, 0}, {2})).to(ElementType::bfloat16);
   CHECK(same_values(narrow.keys_values().key.value().to(ElementType::float32), expected.to(ElementType::float32)));
+}
+
+TEST_CASE("a cache with keys in tiles serves attention as another does, also after sentences moved") {
+  const Size G = 2, H = 12, S = 70;
+  const TensorOptions cpu{ElementType::float64, Device::cpu}, narrow{ElementType::bfloat16, Device::cpu};
+  Generator generator(5);
+  const KeysValues all{Variable(random_normal({3, S, G, D}, 1, generator, cpu)),
+                       Variable(random_normal({3, S, G, D}, 1, generator, cpu))};
+  KeyValueCache plain(3, G, 80, D, cpu), tiled(3, G, 80, D, cpu, 0, KeyOrder::tiles);
+  CHECK(tiled.bytes() == 3 * G * (80 + 96) * D * 8);  // three tiles of 32 hold 80 keys
+  plain.append(all);
+  tiled.append(all);
+  CHECK(tiled.length() == S);
+  CHECK_THROWS_WITH_AS(
+      tiled.append({Variable(all.key.value().slice(1, 0, 1)), Variable(all.value.value().slice(1, 0, 1))}),
+      "key/value cache: keys in tiles come all at once", Error);
+  const auto attend = [&](const KeyValueCache& cache) {
+    Generator same(6);
+    const Tensor query = random_normal({cache.batch(), 1, H, D}, 1, same, cpu), output = empty_like(query);
+    const KeysValues held = cache.keys_values();
+    attention_into(query, held.key.value(), held.value.value(), {{}, any_order}, output);
+    return output;
+  };
+  CHECK(same_values(attend(tiled), attend(plain)));
+  for (const std::vector<std::int32_t>& rows : {std::vector<std::int32_t>{2, 0, 2, 1, 1}, {4, 3}}) {
+    plain.select(rows);
+    tiled.select(rows);
+    CHECK(same_values(attend(tiled), attend(plain)));
+  }
+  CHECK_THROWS_WITH_AS(KeyValueCache(3, G, 80, D, cpu, 5, KeyOrder::tiles),
+                       "key/value cache: a window of keys in tiles", Error);
+
+  KeyValueCache half(2, G, S, D, narrow, 0, KeyOrder::tiles);
+  const Variable x(random_normal({2, S, G, D}, 1, generator, {ElementType::float32, Device::cpu}));
+  half.append({x, x});
+  const Tensor tiles = half.keys_values().key.value();
+  CHECK(tiles.shape() == Shape{2, G, 3, D, 32});
+  const Tensor rounded = x.value().to(ElementType::bfloat16);
+  for (const Size s : {0, 31, 32, 69})
+    CHECK(same_values(tiles.slice(2, s / 32, s / 32 + 1).slice(4, s % 32, s % 32 + 1).reshape({2, 1, G, D}),
+                      rounded.slice(1, s, s + 1)));
+}
+
+TEST_CASE("only many queries over a long source on the processor want keys in tiles") {
+  const auto order = [](AttentionMode mode, Size beam, Size positions, Device device) {
+    return order_of_source_keys(mode, beam, positions, device);
+  };
+  CHECK(order(multi_query(8), 1, 128, Device::cpu) == KeyOrder::tiles);
+  CHECK(order(multi_head(8), 5, 128, Device::cpu) == KeyOrder::tiles);
+  CHECK(order(multi_head(8), 4, 128, Device::cpu) == KeyOrder::positions);
+  CHECK(order(grouped_query(8, 2), 1, 512, Device::cpu) == KeyOrder::positions);
+  CHECK(order(multi_query(8), 1, 127, Device::cpu) == KeyOrder::positions);
+  CHECK(order(multi_query(8), 1, 512, Device::cuda) == KeyOrder::positions);
 }
