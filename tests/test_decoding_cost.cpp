@@ -281,7 +281,12 @@ TEST_CASE("a verdict says what was predicted, and what took longer where it was 
   const Verdict faster = judge(cost, prediction, 5, {{}, prediction});
   CHECK_FALSE(faster.predicted);
   CHECK(faster.bound == Bound::cache);
-  CHECK(contains(faster.why, "faster than its speeds allow"));
+  CHECK(contains(faster.why, "measured 5000.00 ms, less than 13000.00 ms, predicted from speeds measured again"));
+  CHECK_FALSE(contains(faster.why, "mostly"));  // nothing can be faster than its longer half
+  // 4 s of reading and 2 of arithmetic each.
+  CHECK(contains(judge(cost, prediction, 8, {{5.5, 4, 1, 0, 0}, prediction}).why,
+                 "; mostly attention: 4000.00 ms, because its reading, 4000.00 ms, and arithmetic, 2000.00 ms, went"));
+  CHECK(contains(judge(cost, prediction, 8, {{4.5, 5.5, 1, 0, 0}, prediction}).why, "; mostly products: 4500.00 ms"));
 }
 
 TEST_CASE("where speeds measured again predict the row, the verdict says that the machine has changed") {
