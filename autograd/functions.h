@@ -40,8 +40,8 @@ Variable mean(const Variable& x);
 Variable mean(const Variable& x, int dimension);
 Variable max(const Variable& x, int dimension);
 
-// --- functions_model.cpp: what layers are made of. Where the first operand is bfloat16, parameters may be float32: they
-// are rounded for the computation, and their gradients are float32 (Micikevicius et al. 2018) ---
+// --- functions_model.cpp: what layers are made of. Where the first operand is bfloat16, parameters may be float32:
+// they are rounded for the computation, and their gradients are float32 (Micikevicius et al. 2018) ---
 Variable matmul(const Variable& a, const Variable& b);  // [..., M, N]
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
                 Activation activation = Activation::none);

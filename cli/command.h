@@ -57,8 +57,8 @@ class CommandLine {
   std::vector<std::string> positional_;
 };
 
-// A command that is a family of others, such as `headshare lab decode`. Without a word after its name it prints them as a
-// table: `shows` heads its second column.
+// A command that is a family of others, such as `headshare lab decode`. Without a word after its name it prints them as
+// a table: `shows` heads its second column.
 Command family_of_commands(const std::string& name, const std::string& summary, const std::string& shows,
                            const std::vector<Command>& members, const std::string& example);
 
@@ -74,8 +74,8 @@ void use_threads(const cxxopts::ParseResult& arguments);
 // --device cpu|cuda, where a command offers it: where models live and kernels run, until the program ends.
 void use_device(const cxxopts::ParseResult& arguments);
 
-// --precision fp32|tf32|bf16, where a command offers it: what the model computes in; `otherwise` where it was not given.
-// Fails where the device cannot.
+// --precision fp32|tf32|bf16, where a command offers it: what the model computes in; `otherwise` where it was not
+// given. Fails where the device cannot.
 void add_precision(CommandLine& line);
 Precision precision(const cxxopts::ParseResult& arguments, Precision otherwise = Precision::fp32);
 

@@ -18,8 +18,8 @@ struct AdamFactors {
   T variance_scale;  // 1 / (1 - beta2^step)
   T epsilon;
 
-  // One element; g is its gradient, scaled. `constexpr` lets CUDA kernels call the same source. Nothing is stored before
-  // all is read: for the compiler the arrays may overlap, and it would read again.
+  // One element; g is its gradient, scaled. `constexpr` lets CUDA kernels call the same source. Nothing is stored
+  // before all is read: for the compiler the arrays may overlap, and it would read again.
   constexpr void update(T g, T& parameter, T& mean, T& variance) const {
     const T new_mean = beta1 * mean + one_minus_beta1 * g;
     const T new_variance = beta2 * variance + one_minus_beta2 * g * g;

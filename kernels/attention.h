@@ -76,8 +76,8 @@ struct KeyTiles {
 template <class T, class Stored>
 void lay_out_keys(Cpu, const AttentionSizes& sizes, HeadsView<const T> key, KeyTiles<Stored> tiles);
 
-// Attention with such keys, Order::any; bit for bit what it is without. For few queries, keys that lie one after the other
-// are read as fast, because then nothing is transposed.
+// Attention with such keys, Order::any; bit for bit what it is without. For few queries, keys that lie one after the
+// other are read as fast, because then nothing is transposed.
 constexpr Size few_queries = 4;  // of a group, at all targets together
 template <class T, class Stored = T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,

@@ -63,8 +63,8 @@ bool is_finite(const float* matrix, Size stride, Size rows, Size columns) {
   return sum_of_lanes<float>(sums) == 0;
 }
 
-// C of `rows` and `columns`, both of which begin with a group, over a block of k. False: some of it is not finite, or was
-// not before the activation.
+// C of `rows` and `columns`, both of which begin with a group, over a block of k. False: some of it is not finite, or
+// was not before the activation.
 //   packed_a: these rows of this block   packed_b: all of B; null: each group of columns is packed when it is its turn
 bool multiply_block(const Product<float>& p, Range rows, Range columns, Range k, const BFloat16* packed_a,
                     const BFloat16* packed_b) {

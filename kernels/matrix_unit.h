@@ -29,8 +29,8 @@ constexpr Size unit_tile = unit_lines * unit_steps;  // numbers: 1 KiB
 constexpr Size unit_group = 2 * unit_lines;          // lines that are packed and multiplied together: two tiles
 
 // Whether this processor has the unit and the system lets us use it. The environment variable HEADSHARE_MATRIX_UNIT
-// decides otherwise: `off` forbids it (results are those of other machines, and it can be seen what the unit gains), and
-// `plain` has plain loops do its work on any machine, for tests of what surrounds it: slow.
+// decides otherwise: `off` forbids it (results are those of other machines, and it can be seen what the unit gains),
+// and `plain` has plain loops do its work on any machine, for tests of what surrounds it: slow.
 bool has_matrix_unit();
 
 // Numbers of a packed group: [steps / 32][pieces][1 or 2 tiles][16 x 32]; up to 16 lines are one tile.
@@ -53,7 +53,8 @@ struct UnitOperands {
   Size k_tiles;
 };
 
-// By the unit, between use_matrix_unit() and leave_matrix_unit() of the same thread. Without a unit: the plain one below.
+// By the unit, between use_matrix_unit() and leave_matrix_unit() of the same thread. Without a unit: the plain one
+// below.
 void multiply_groups(const UnitOperands& operands, float* out, Size out_stride);
 void use_matrix_unit();
 void leave_matrix_unit();

@@ -8,16 +8,16 @@
 
 namespace headshare {
 
-// How a cache keeps its keys: one position after the other; or in tiles (tensor/attention.h), which many queries of a head
-// read faster, on Device::cpu and for keys that come all at once.
+// How a cache keeps its keys: one position after the other; or in tiles (tensor/attention.h), which many queries of a
+// head read faster, on Device::cpu and for keys that come all at once.
 enum class KeyOrder { positions, tiles };
 
 // Of a source sentence that `beam` hypotheses look at. Short ones are not worth what is empty in their last tile.
 KeyOrder order_of_source_keys(const AttentionMode& mode, Size beam, Size positions, Device device);
 
 // Keys and values of the positions decoded so far, [B, G, places, D] each: G heads, never expanded to H. Stored as
-// options.type says; bfloat16 halves the bytes that every step reads. int8 quarters them, nearly: each head of D numbers
-// is divided by its largest / 127, which is kept beside it as a float32 scale.
+// options.type says; bfloat16 halves the bytes that every step reads. int8 quarters them, nearly: each head of D
+// numbers is divided by its largest / 127, which is kept beside it as a float32 scale.
 //
 // With a window (0: none), nobody looks further back than that, and the places are a ring: position p lies in place p
 // modulo min(capacity, window), where it overwrites one that left the window. Attention does not care where in the ring

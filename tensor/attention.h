@@ -24,7 +24,7 @@ struct AttentionResult {
 };
 AttentionResult attention(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask);
 
-// What the numbers of int8 keys and values are multiplied with; undefined for other types.         key, value: [B, S, G]
+// What the numbers of int8 keys and values are multiplied with; undefined for other types.       key, value: [B, S, G]
 struct HeadScales {
   Tensor key, value;
 };
@@ -34,8 +34,8 @@ struct HeadScales {
 void attention_into(const Tensor& query, const Tensor& key, const Tensor& value, const Mask& mask, const Tensor& output,
                     const HeadScales& scales = {});
 
-// Keys in tiles, as many queries of a head read them fastest (kernels/attention.h); on Device::cpu alone. attention_into
-// takes them in place of keys one after the other, without a causal order.
+// Keys in tiles, as many queries of a head read them fastest (kernels/attention.h); on Device::cpu alone.
+// attention_into takes them in place of keys one after the other, without a causal order.
 //                                  key: [B, S, G, D]   tiles: [B, G, key_tiles(S), D, 32], float32 also as bfloat16
 Size key_tiles(Size positions);
 void lay_out_keys_into(const Tensor& key, const Tensor& tiles);

@@ -17,9 +17,9 @@ struct CachedHeads {
 };
 
 // Both caches get the numbers of `key` and `value`, which may be wider than what is kept: bfloat16 of float32, and on
-// Device::cuda int8 of either, each head divided by its largest number / 127.             key, value: [B, positions, G, D]
-// With first_position, one int32 on the device, the caches are rings of at least as many positions: the new ones go there
-// from that one on, and from the end on at the beginning.
+// Device::cuda int8 of either, each head divided by its largest number / 127.         key, value: [B, positions, G, D]
+// With first_position, one int32 on the device, the caches are rings of at least as many positions: the new ones go
+// there from that one on, and from the end on at the beginning.
 void copy_keys_values(const Tensor& key, const CachedHeads& key_cache, const Tensor& value,
                       const CachedHeads& value_cache, const Tensor& first_position = {});
 
