@@ -45,19 +45,24 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
 
 enum ScratchSlot { query_slot, key_slot, value_slot, score_slot, output_slot, sum_slot };
 
+// The queries of a tile, row after row, divided by sqrt(D): once per query instead of once per score.
+template <class T>
+const T* scaled_queries(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query) {
+  const Size depth = sizes.head_size, group = sizes.heads / sizes.kv_heads;
+  T* queries = scratch<T>(query_slot, (tile.last - tile.first) * group * padded<T>(depth));
+  const T scale = 1 / std::sqrt(static_cast<T>(depth));
+  gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
+  return queries;
+}
+
 // q . k / sqrt(D) of a whole tile, in scratch memory.             returns [targets * group, padded visible.count()]
 template <class T, class Stored>
 T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, HeadsView<const Stored> key) {
   const Size depth = sizes.head_size;
-  const Size group = sizes.heads / sizes.kv_heads;
-  const Size rows = (tile.last - tile.first) * group;
-  const Size sources = tile.visible.count();
-  const Size width = padded<T>(sources);
-  T* queries = scratch<T>(query_slot, rows * padded<T>(depth));
+  const Size rows = (tile.last - tile.first) * (sizes.heads / sizes.kv_heads);
+  const Size sources = tile.visible.count(), width = padded<T>(sources);
+  const T* queries = scaled_queries(sizes, tile, query);
   T* scores = scratch<T>(score_slot, rows * width);
-
-  const T scale = 1 / std::sqrt(static_cast<T>(depth));  // once per query instead of once per score
-  gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
   const Stored* head = head_of(key, tile.b, tile.g) + tile.visible.begin * key.position_stride;
   if (rows <= few_queries && with_vectors<T, Stored>(depth, [&]<int vectors>() {
         score_few_rows<vectors>(rows, queries, head, key.position_stride, sources, scores, width);
@@ -76,13 +81,11 @@ T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T>
 // The same from keys that were laid out before, so that nothing is transposed.
 template <class T, class Stored>
 T* score(const AttentionSizes& sizes, const TargetTile& tile, HeadsView<const T> query, KeyTiles<const Stored> key) {
-  const Size depth = sizes.head_size, group = sizes.heads / sizes.kv_heads;
-  const Size rows = (tile.last - tile.first) * group;
+  const Size depth = sizes.head_size;
+  const Size rows = (tile.last - tile.first) * (sizes.heads / sizes.kv_heads);
   const Size sources = tile.visible.count(), width = padded<T>(sources);
-  T* queries = scratch<T>(query_slot, rows * padded<T>(depth));
+  const T* queries = scaled_queries(sizes, tile, query);
   T* scores = scratch<T>(score_slot, rows * width);
-  const T scale = 1 / std::sqrt(static_cast<T>(depth));
-  gather_heads(query, tile.b, tile.g, group, tile.first, tile.last, depth, scale, queries);
   const Stored* keys = key.data + tile.b * key.batch_stride + tile.g * key.head_stride;
   for (Size s = 0; s < sources; s += key_tile_sources, keys += depth * key_tile_sources) {
     ask_ahead(keys, depth * key_tile_sources * static_cast<Size>(sizeof(Stored)));
@@ -214,7 +217,8 @@ template <class T, class Stored>
 void lay_out_keys(Cpu, const AttentionSizes& sizes, HeadsView<const T> key, KeyTiles<Stored> tiles) {
   constexpr Size width = key_tile_sources;
   const Size depth = sizes.head_size, tiles_of_head = (sizes.sources + width - 1) / width;
-#pragma omp parallel for collapse(2)
+  const bool worth_threads = sizes.batch * sizes.kv_heads * sizes.sources * depth > Size{1} << 14;
+#pragma omp parallel for collapse(2) if (worth_threads)
   for (Size b = 0; b < sizes.batch; ++b) {
     for (Size g = 0; g < sizes.kv_heads; ++g) {
       T* transposed = scratch<T>(key_slot, padded<T>(depth) * width);

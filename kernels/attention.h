@@ -76,9 +76,9 @@ struct KeyTiles {
 template <class T, class Stored>
 void lay_out_keys(Cpu, const AttentionSizes& sizes, HeadsView<const T> key, KeyTiles<Stored> tiles);
 
-// Attention with such keys, Order::any; bit for bit what it is without. For few queries, keys that lie one after the
-// other are read as fast, because then nothing is transposed.
-constexpr Size few_queries = 4;  // of a group, at all targets together
+// Attention with such keys, Order::any. Bit for bit what it is without, but for a last few queries, for which keys that
+// lie one after the other are not transposed but multiplied as they are, in another order: tiles gain nothing there.
+constexpr Size few_queries = 4;  // of a group, among those that are worked on together
 template <class T, class Stored = T>
 void attention(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                KeyTiles<const Stored> key, HeadsView<const Stored> value, HeadsView<T> output);

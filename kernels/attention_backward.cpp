@@ -173,8 +173,8 @@ void group_backward(const Call<T>& call, Size b, Size g) {
 template <class T>
 void attention_backward(Cpu, const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query,
                         HeadsView<const T> key, HeadsView<const T> value, HeadsView<const T> output,
-                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query, HeadsView<T> d_key,
-                        HeadsView<T> d_value) {
+                        const Wide<T>* log_sum_exp, HeadsView<const T> d_output, HeadsView<T> d_query,
+                        HeadsView<T> d_key, HeadsView<T> d_value) {
   const Call<T> call{sizes, mask, query, key, value, output, log_sum_exp, d_output, d_query, d_key, d_value};
   [[maybe_unused]] const Size chunk = std::max(Size{1}, sizes.batch * sizes.kv_heads / 64);  // as in the forward
 #pragma omp parallel for collapse(2) schedule(dynamic, chunk) if (worth_threads(sizes))

@@ -82,7 +82,7 @@ double measure_arithmetic() {
 }
 
 double measure_matrix_unit() {
-  if (!has_matrix_unit()) return 0;
+  if (matrix_unit() != MatrixUnit::tiles) return 0;
   const double flops = 2.0 * static_cast<double>(unit_rounds * unit_group * unit_group * unit_k_tiles * unit_steps *
                                                  omp_get_max_threads());
   return flops / least_seconds(multiply_in_matrix_unit);

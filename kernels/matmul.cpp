@@ -231,6 +231,7 @@ void matmul(Cpu, const MatmulSizes& sizes, const MatrixView<T>& a, const MatrixV
             const Epilogue<T>& epilogue) {
   const Size elements = sizes.m * sizes.n;
   if (sizes.batch == 0 || elements == 0) return;
+  matrix_unit();  // fails here where its environment variable is wrong, and not inside a team of threads
   const Size work = elements * std::max(Size{1}, sizes.k);  // multiply-adds of one product
 
   const auto product = [&](Size i) {

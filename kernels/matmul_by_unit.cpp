@@ -25,7 +25,7 @@ constexpr Size packed_groups = 16;            // but at least these groups of co
 // come from that core's cache, which takes much longer than packing it.
 constexpr Size worth_packing_together = 1 << 19;
 
-// Computing padding for more than that makes the unit slower than vectors.
+// With more padded work than so many times the work, the unit is slower than vectors.
 constexpr double most_padding = 1.4;
 
 enum ScratchSlot { rows_slot, group_slot, packed_slot };

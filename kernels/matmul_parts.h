@@ -79,12 +79,13 @@ struct Place {
   Size row, column, rows, columns;
 };
 
-// C = sums, or C + sums where earlier blocks of k left their part; after the last block bias and activation follow.
-// Whether all elements were finite before the activation, which can hide that they were not.
 struct KBlock {
   bool first, last;
 };
 
+// C = sums, or C + sums where earlier blocks of k left their part; after the last block bias and activation follow.
+// After the last block, whether all elements were finite before the activation, which can hide that they were not;
+// after others, true.
 template <class T>
 bool finish(const Product<T>& p, const Place& place, const KBlock& block, const T* sums, Size sums_stride) {
   const Epilogue<T>& epilogue = p.epilogue;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "core/error.h"
 #include "kernels/transpose.h"
 #include "kernels/vector.h"
 
@@ -235,21 +236,19 @@ void multiply_tiles(const UnitOperands&, float*, Size) {}
 
 #endif
 
-enum class MatrixUnit { none, plain_loops, tiles };
+}  // namespace
 
 MatrixUnit matrix_unit() {
   static const MatrixUnit unit = [] {
     const char* variable = std::getenv("HEADSHARE_MATRIX_UNIT");
     const std::string_view wish = variable == nullptr ? "" : variable;
+    if (wish == "off") return MatrixUnit::none;
     if (wish == "plain") return MatrixUnit::plain_loops;
-    return wish != "off" && ask_for_unit() ? MatrixUnit::tiles : MatrixUnit::none;
+    if (!wish.empty()) fail("HEADSHARE_MATRIX_UNIT must be off or plain, or not set, not ", wish);
+    return ask_for_unit() ? MatrixUnit::tiles : MatrixUnit::none;
   }();
   return unit;
 }
-
-}  // namespace
-
-bool has_matrix_unit() { return matrix_unit() != MatrixUnit::none; }
 
 void use_matrix_unit() {
   if (matrix_unit() == MatrixUnit::tiles) load_tile_shapes();

@@ -31,7 +31,9 @@ constexpr Size unit_group = 2 * unit_lines;          // lines that are packed an
 // Whether this processor has the unit and the system lets us use it. The environment variable HEADSHARE_MATRIX_UNIT
 // decides otherwise: `off` forbids it (results are those of other machines, and it can be seen what the unit gains),
 // and `plain` has plain loops do its work on any machine, for tests of what surrounds it: slow.
-bool has_matrix_unit();
+enum class MatrixUnit { none, plain_loops, tiles };
+MatrixUnit matrix_unit();
+inline bool has_matrix_unit() { return matrix_unit() != MatrixUnit::none; }
 
 // Numbers of a packed group: [steps / 32][pieces][1 or 2 tiles][16 x 32]; up to 16 lines are one tile.
 constexpr Size packed_group_size(Size lines, Size steps) {

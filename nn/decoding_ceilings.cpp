@@ -86,7 +86,7 @@ double measure_peak(Device device, Precision precision) {
 
 std::string peak_is_of(Device device) {
   if (device == Device::cuda) return "a large matrix product";
-  return kernels::has_matrix_unit() ? "products in the matrix unit" : "multiply-adds in registers";
+  return kernels::matrix_unit() == kernels::MatrixUnit::tiles ? "products in the matrix unit" : "multiply-adds in registers";
 }
 
 double measure_memory(Device device) {

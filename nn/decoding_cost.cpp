@@ -202,18 +202,20 @@ std::string explain_gap(const DecodingCost& cost, const Prediction& prediction, 
               milliseconds(gap.before), gap.bytes > 0 ? ", " + gigabytes(gap.bytes / gap.after) : "");
 }
 
-// What was faster than predicted: reading and computing are added up, but may go on at the same time.
-std::string explain_haste(const Prediction& prediction, const DecodingBreakdown& breakdown) {
+// Reading and computing are added up, but may go on at the same time: where that is most of what was less than
+// predicted, it is said.
+std::string explain_haste(const Prediction& prediction, double measured_seconds, const DecodingBreakdown& breakdown) {
   const PredictedPart products = prediction.weights,
                       attention{prediction.self_cache.reading + prediction.cross_cache.reading,
                                 prediction.self_cache.computing + prediction.cross_cache.computing};
-  const bool mostly_products = products.seconds() - breakdown.products > attention.seconds() - breakdown.attention;
-  const PredictedPart& part = mostly_products ? products : attention;
-  const double seconds = mostly_products ? breakdown.products : breakdown.attention;
-  if (seconds < std::max(part.reading, part.computing)) return "";
-  return text("; mostly ", mostly_products ? "products" : "attention", ": ", milliseconds(seconds),
-              ", because its reading, ", milliseconds(part.reading), ", and arithmetic, ", milliseconds(part.computing),
-              ", went on at the same time");
+  const auto explanation = [&](const char* what, const PredictedPart& part, double seconds) -> std::string {
+    const double saved = part.seconds() - seconds, missed = prediction.seconds() - measured_seconds;
+    if (2 * saved < missed || seconds < std::max(part.reading, part.computing)) return "";
+    return text("; ", what, " took ", milliseconds(seconds), ", because reading, ", milliseconds(part.reading),
+                ", and arithmetic, ", milliseconds(part.computing), ", went on at the same time");
+  };
+  return explanation("products", products, breakdown.products) +
+         explanation("attention", attention, breakdown.attention);
 }
 
 // What the machine now does at another speed than before.
@@ -252,7 +254,7 @@ Verdict judge(const DecodingCost& cost, const Prediction& prediction, double mea
   const double unexplained = measured_seconds - again.seconds();
   if (unexplained < 0) {
     verdict.why += text(", less than ", milliseconds(again.seconds()), ", predicted from speeds measured again",
-                        explain_haste(again, evidence.breakdown));
+                        explain_haste(again, measured_seconds, evidence.breakdown));
     return verdict;
   }
   if (again.seconds(Bound::overhead) + unexplained > again.seconds(verdict.bound)) verdict.bound = Bound::overhead;

@@ -39,7 +39,7 @@ struct Work {
 //                read and written. Every parent is taken to be equally likely: a row stays with probability 1 / beam
 //   operations   kernels, except those that choose the next tokens; `teams` of them are large enough for several
 //                threads
-// Not counted: the encoder; activations, which stay in the nearest cache from one operation to the next; and that a
+// Not counted: the zeros at the end of keys in tiles; the encoder; activations, which stay in the nearest cache from one operation to the next; and that a
 // single sentence with a single key/value head keeps one core busy with attention while the others wait.
 struct DecodingCost {
   Work weights;

@@ -55,7 +55,8 @@ KeyOrder order_of_source_keys(const AttentionMode& mode, Size beam, Size positio
 KeyValueCache::KeyValueCache(Size batch, Size kv_heads, Size capacity, Size head_size, TensorOptions options,
                              Size window, KeyOrder order)
     : batch_(batch), capacity_(capacity) {
-  if (order == KeyOrder::tiles && window > 0) fail("key/value cache: a window of keys in tiles");
+  if (order == KeyOrder::tiles && (window > 0 || options.type == ElementType::int8))
+    fail("key/value cache: keys in tiles have no window and are no int8");
   const Size places = window > 0 ? std::min(capacity, window) : capacity;
   key_ = order == KeyOrder::tiles
              ? Tensor({batch + 1, kv_heads, key_tiles(places), head_size, kernels::key_tile_sources}, options)
@@ -99,12 +100,16 @@ void KeyValueCache::append(const KeysValues& next) {
 }
 
 void KeyValueCache::write(const KeysValues& next, const Tensor& position) const {
+  if (in_tiles()) fail("key/value cache: keys in tiles come all at once");
   const KeysValues all = all_places();
   copy_keys_values(next.key.value(), {all.key.value(), scales().key}, next.value.value(),
                    {all.value.value(), scales().value}, position);
 }
 
-void KeyValueCache::advance(Size positions) { length_ = end_after(positions); }
+void KeyValueCache::advance(Size positions) {
+  if (in_tiles()) fail("key/value cache: keys in tiles come all at once");
+  length_ = end_after(positions);
+}
 
 Size KeyValueCache::end_after(Size positions) const {
   const Size end = length_ + positions;

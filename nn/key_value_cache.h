@@ -33,7 +33,8 @@ class KeyValueCache {
   Size batch() const { return batch_; }
   Size bytes() const;  // of the sentences it holds, with their free positions
 
-  // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit.
+  // Adds the keys and values of the next positions, [B, T, G, D]. Fails when they do not fit. With keys in tiles it may
+  // be called once, and `write` and `advance` not at all.
   void append(const KeysValues& next);
 
   // All places taken so far, as views.      [B, held, G, D]; keys in tiles: [B, G, key_tiles(held), D, 32]

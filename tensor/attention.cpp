@@ -89,6 +89,8 @@ void run_attention(const kernels::AttentionSizes& sizes, const Tensor& query, co
 void run_attention_to_tiles(const Tensor& query, const Tensor& tiles, const Tensor& value, const Mask& mask,
                             const Tensor& output) {
   const kernels::AttentionSizes sizes = sizes_of(query, value);
+  check_device("attention", "the query", query, Device::cpu);
+  check_device("attention", "the output", output, Device::cpu);
   check_tiles(tiles, sizes.batch, sizes.sources, sizes.kv_heads, sizes.head_size);
   check_alike("attention", tiles, value);
   if (mask.order == causal) fail("attention: keys in tiles are for queries that see all of them");
@@ -113,10 +115,10 @@ void run_attention_to_tiles(const Tensor& query, const Tensor& tiles, const Tens
 Size key_tiles(Size positions) { return (positions + kernels::key_tile_sources - 1) / kernels::key_tile_sources; }
 
 void lay_out_keys_into(const Tensor& key, const Tensor& tiles) {
-  if (key.rank() != 4) fail("attention: keys ", key.shape(), ", needed [batch, positions, heads, D]");
+  if (key.rank() != 4) fail("lay_out_keys: keys ", key.shape(), ", needed [batch, positions, heads, D]");
   const kernels::AttentionSizes sizes{key.extent(0), 0, key.extent(1), key.extent(2), key.extent(2), key.extent(3)};
   check_tiles(tiles, sizes.batch, sizes.sources, sizes.kv_heads, sizes.head_size);
-  check_device("attention", "keys", key, Device::cpu);
+  check_device("lay_out_keys", "keys", key, Device::cpu);
   const Tensor k = readable(key);
   note_work(0, k.bytes() + tiles.bytes());
   dispatch_floating("lay_out_keys", k, [&](auto, auto zero) {
@@ -124,7 +126,7 @@ void lay_out_keys_into(const Tensor& key, const Tensor& tiles) {
     if constexpr (std::is_same_v<T, float>)
       if (tiles.type() == ElementType::bfloat16)
         return kernels::lay_out_keys(kernels::Cpu{}, sizes, view<const T>(k), view_of_tiles<BFloat16>(tiles));
-    check_alike("attention", key, tiles);
+    check_alike("lay_out_keys", key, tiles);
     kernels::lay_out_keys(kernels::Cpu{}, sizes, view<const T>(k), view_of_tiles<T>(tiles));
   });
 }

@@ -184,7 +184,8 @@ TEST_CASE("a cache with keys in tiles serves attention as another does, also aft
     CHECK(same_values(attend(tiled), attend(plain)));
   }
   CHECK_THROWS_WITH_AS(KeyValueCache(3, G, 80, D, cpu, 5, KeyOrder::tiles),
-                       "key/value cache: a window of keys in tiles", Error);
+                       "key/value cache: keys in tiles have no window and are no int8", Error);
+  CHECK_THROWS_WITH_AS(tiled.advance(1), "key/value cache: keys in tiles come all at once", Error);
 
   KeyValueCache half(2, G, S, D, narrow, 0, KeyOrder::tiles);
   const Variable x(random_normal({2, S, G, D}, 1, generator, {ElementType::float32, Device::cpu}));
