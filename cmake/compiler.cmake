@@ -50,3 +50,12 @@ if(HEADSHARE_NATIVE)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   headshare_flag_if_known(MARCH_X86_64_V3 -march=x86-64-v3)
 endif()
+
+# headshare_precompile(TARGET HEADER...): reads the standard library once for all files of a target, a third of their
+# compiling. Under the sanitizers alone: in all other builds a file that forgets an #include does not compile.
+function(headshare_precompile target)
+  if(CMAKE_BUILD_TYPE STREQUAL "Asan")
+    target_precompile_headers(${target} PRIVATE <algorithm> <array> <cmath> <cstdint> <filesystem> <functional>
+      <iostream> <map> <memory> <optional> <set> <span> <sstream> <string> <string_view> <vector> ${ARGN})
+  endif()
+endfunction()

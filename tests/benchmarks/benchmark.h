@@ -19,5 +19,6 @@ std::vector<Row> benchmark_attention();
 std::vector<Row> benchmark_memory_kernels();  // softmax, layer norm, cross-entropy, dropout, Adam
 std::vector<Row> benchmark_training_step();
 std::vector<Row> benchmark_decoding();
+std::vector<Row> benchmark_texts();  // no arithmetic: bytes are those of the text
 
 }  // namespace headshare::benchmarks

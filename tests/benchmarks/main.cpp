@@ -18,11 +18,9 @@ namespace {
 using namespace headshare;
 using namespace headshare::benchmarks;
 
-const std::vector<std::pair<std::string, std::vector<Row> (*)()>> groups = {{"matmul", benchmark_matmul},
-                                                                            {"attention", benchmark_attention},
-                                                                            {"memory", benchmark_memory_kernels},
-                                                                            {"training", benchmark_training_step},
-                                                                            {"decoding", benchmark_decoding}};
+const std::vector<std::pair<std::string, std::vector<Row> (*)()>> groups = {
+    {"matmul", benchmark_matmul},          {"attention", benchmark_attention}, {"memory", benchmark_memory_kernels},
+    {"training", benchmark_training_step}, {"decoding", benchmark_decoding},   {"texts", benchmark_texts}};
 
 std::string group_names() {
   std::string names;
