@@ -59,6 +59,19 @@ TEST_CASE("every subcommand explains itself with an example, and usage errors ex
   check_refused(headshare_command(folder, "data toy"), 2, "--out is missing");
 }
 
+TEST_CASE("threads bound to cores are as many as unbound ones") {
+  const TemporaryFolder folder;
+  const auto processor_of = [&](const std::string& binding) {
+    const std::string line = text("cd '", folder.path.string(), "' && env -u OMP_NUM_THREADS -u OMP_WAIT_POLICY ",
+                                  binding, " '", HEADSHARE_COMMAND, "' devices | head -n 1 > out.txt");
+    REQUIRE(std::system(line.c_str()) == 0);
+    return read_file(folder / "out.txt");
+  };
+  const std::string unbound = processor_of("");
+  CHECK(contains(unbound, "thread"));
+  CHECK(processor_of("OMP_PROC_BIND=close OMP_PLACES=cores") == unbound);
+}
+
 TEST_CASE("train refuses bad data and bad models with one line that says what to do") {
   const TemporaryFolder& folder = trained();
   check_refused(headshare_command(folder, "train --data nowhere/train --valid toy/valid --out x"), 1, "nowhere/train");
