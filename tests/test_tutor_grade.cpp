@@ -295,6 +295,12 @@ TEST_CASE("one lesson's trouble is not another's, and the grade is known at ever
     CHECK(contains(grade.parts[part].output, "It does not compile:\n04_doubling/lesson.cpp:"));
     CHECK(contains(grade.parts[part].output, "was not declared"));
   }
+  // At the terminal, the reason once.
+  const std::string table = grade_table(grade);
+  const std::size_t reason = table.find("It does not compile:\n04_doubling/lesson.cpp:");
+  REQUIRE(reason != std::string::npos);
+  CHECK(table.find("It does not compile", reason + 1) == std::string::npos);
+  CHECK(!contains(table.substr(reason), "5.1"));
   REQUIRE(all.progress.size() == 3);
   CHECK(all.progress[0].score() == 0);
   CHECK(all.progress[0].max_score() == 35);

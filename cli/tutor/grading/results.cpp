@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/error.h"
 #include "core/report/table.h"
@@ -26,6 +27,21 @@ std::string printable(const std::string& words) {
 }
 
 std::string points(double score, double most) { return text(rounded(score), " of ", rounded(most)); }
+
+// Each reason for missing points, with the parts that it costs.
+std::string missing_points(const Grade& grade) {
+  std::string result;
+  std::set<std::string> told;
+  for (const GradedPart& part : grade.parts) {
+    if (part.score >= part.max_score || part.output.empty() || !told.insert(part.output).second) continue;
+    std::string costs;
+    for (const GradedPart& other : grade.parts)
+      if (other.score < other.max_score && other.output == part.output)
+        costs += text(costs.empty() ? "" : ", ", other.number, ' ', other.name);
+    result += text('\n', costs, ":\n", printable(part.output), part.output.ends_with('\n') ? "" : "\n");
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -73,7 +89,7 @@ std::string grade_table(const Grade& grade) {
   for (const GradedPart& part : grade.parts)
     table.add_row({part.number, part.name, points(part.score, part.max_score), part.visibility});
   table.add_row({"", "all", points(grade.score(), grade.max_score()), ""});
-  return table.plain();
+  return table.plain() + missing_points(grade);
 }
 
 }  // namespace headshare::cli

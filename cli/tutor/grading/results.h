@@ -36,7 +36,8 @@ struct Grade {
 // strings UTF-8 without control characters, of at most 8 KiB each.
 std::string results_json(const Grade& grade);
 
-// For people: a line per part, and the sum.
+// For instructors: a line per part, the sum, and why points are missing. A reason that several parts share, such as a
+// file that does not compile, is given once.
 std::string grade_table(const Grade& grade);
 
 }  // namespace headshare::cli
