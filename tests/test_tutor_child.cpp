@@ -98,7 +98,7 @@ TEST_CASE("a test program gets its options, an empty folder, and nothing of our 
   CHECK(contains(run.output, "seed: 77 private:  threads:"));
   CHECK(contains(run.output, "home\n"));
   CHECK(contains(run.output, "files: descriptors: 0 1 2 3\n"));
-  if (::geteuid() == 0) CHECK(contains(run.output, text("user: ", nobody_user, '\n')));
+  if (can_run_as_nobody()) CHECK(contains(run.output, text("user: ", nobody_user, '\n')));
   const std::size_t at = run.output.find("folder: ");
   REQUIRE(at != std::string::npos);
   CHECK(!fs::exists(run.output.substr(at + 8, run.output.find('\n', at) - at - 8)));  // gone again
@@ -268,4 +268,20 @@ TEST_CASE("a program that cannot be started is our fault, not the student's") {
              "ELF, but not really");
   fs::permissions(folder / "program", fs::perms(0755));
   CHECK(contains(error_of([&folder] { run_tests(folder / "program", {}, {}, {}); }), "cannot start "));
+}
+
+TEST_CASE("a temporary folder that nobody may enter is named, with what to do") {
+  if (!can_run_as_nobody()) {
+    MESSAGE("skipped: this program does not run as root, or only root may enter /");
+    return;
+  }
+  const TemporaryFolder closed;
+  fs::permissions(closed.path, fs::perms(0700));
+  write_file(closed / "program", "#!/bin/sh\n");
+  fs::permissions(closed / "program", fs::perms(0755));
+  const fs::path before = fs::temp_directory_path();
+  ::setenv("TMPDIR", closed.path.c_str(), 1);
+  const std::string problem = error_of([&closed] { run_tests(closed / "program", {}, {}, {}); });
+  ::setenv("TMPDIR", before.c_str(), 1);
+  CHECK(contains(problem, "Permission denied for the user nobody; set TMPDIR to a folder that all may enter"));
 }

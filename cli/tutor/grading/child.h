@@ -33,9 +33,8 @@ struct TestRun {
   double seconds = 0;
 };
 
-// Runs the tests that doctest's options choose, in an empty folder of its own, for as long as the call lasts. Where
-// this program runs as root, they run as the user nobody. `environment`: "NAME=VALUE". Fails where the program cannot
-// be started.
+// Runs the tests that doctest's options choose, in an empty folder of its own, for as long as the call lasts. As the
+// user nobody where can_run_as_nobody(). `environment`: "NAME=VALUE". Fails where the program cannot be started.
 TestRun run_tests(const std::filesystem::path& program, const std::vector<std::string>& doctest_options,
                   const Limits& limits, const std::vector<std::string>& environment);
 

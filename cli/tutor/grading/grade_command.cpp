@@ -1,8 +1,11 @@
+#include <unistd.h>
+
 #include <cmath>
 #include <iostream>
 #include <random>
 
 #include "cli/tutor/grading/grade.h"
+#include "cli/tutor/grading/process.h"
 #include "cli/tutor/tree.h"
 #include "cli/tutor/tutor.h"
 #include "core/file.h"
@@ -66,6 +69,8 @@ void tutor_grade(const Words& words) {
     grade = known;
     write_file(json, results_json(known));
   };
+  if (::geteuid() == 0 && !can_run_as_nobody())
+    std::cerr << "tutor grade: only root may enter /, so the submission runs as root, not as the user nobody\n";
   try {
     const GradeOptions options = options_from(*arguments);
     const ScratchFolder scratch;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -253,7 +254,7 @@ pid_t start(const ChildProgram& program, const Limits& limits, const std::vector
             int output, int report) {
   std::vector<std::string> words = program.words, variables = child_environment(program);
   const std::vector<char*> word_pointers = pointers_to(words), variable_pointers = pointers_to(variables);
-  const bool drop_rights = program.user == User::nobody && ::geteuid() == 0;
+  const bool drop_rights = program.user == User::nobody && can_run_as_nobody();
   const auto resources = resource_limits(limits, threads_of_user(drop_rights ? nobody_user : ::getuid(), others));
   Pipe problem = make_pipe();
   const Launch launch{word_pointers.data(),
@@ -272,12 +273,18 @@ pid_t start(const ChildProgram& program, const Limits& limits, const std::vector
   int reason = 0;
   if (::read(problem.read.number(), &reason, sizeof reason) > 0) {
     ::waitpid(child, nullptr, 0);
-    fail("cannot start ", program.words[0], ": ", std::strerror(reason));
+    fail("cannot start ", program.words[0], ": ", std::strerror(reason),
+         drop_rights && reason == EACCES ? " for the user nobody; set TMPDIR to a folder that all may enter" : "");
   }
   return child;
 }
 
 }  // namespace
+
+bool can_run_as_nobody() {
+  struct stat root {};
+  return ::geteuid() == 0 && ::stat("/", &root) == 0 && (root.st_mode & S_IXOTH) != 0;
+}
 
 ChildRun run_child(const ChildProgram& program, const Limits& limits) {
   Pipe input = make_pipe(), output = make_pipe(), report = make_pipe();

@@ -21,9 +21,13 @@ struct Limits {
 
 enum class User {
   same,    // as this program
-  nobody,  // where this program runs as root, the child runs as the user with the fewest rights
+  nobody,  // where can_run_as_nobody(), the child runs as the user with the fewest rights; else as this program
 };
 constexpr uid_t nobody_user = 65534;
+
+// Whether this program runs as root, on a system where others may do anything: in some containers and chroot folders
+// only root may enter "/".
+bool can_run_as_nobody();
 
 struct ChildProgram {
   std::vector<std::string> words;  // its path and its arguments
