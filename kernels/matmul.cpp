@@ -29,15 +29,18 @@ namespace {
 template <class T>
 constexpr Size panel_width = lanes<T>* tile_vectors;  // columns of B that are packed side by side
 
-// A block of k: a tile of A, 28 KiB, stays in the first cache while the panels of B pass by.
+// A block of k. Each step of the inner loop reads a few numbers of A and a panel's row of B, 184 bytes for 28 vector
+// multiply-adds at most, which the second cache delivers in time; so a block may be longer than what the first one
+// holds, and C is read and written again for fewer blocks.
 template <class T>
-constexpr Size k_block = 2048 / sizeof(T);
+constexpr Size k_block = 4096 / sizeof(T);
 
-constexpr Size row_block = 10 * tile_rows;  // rows of A packed at a time; k_block of them, 280 KiB, stay in the second
-                                            // cache beside the chunk of B they meet:
-constexpr Size panels_per_chunk = 16;       // 1 MiB
+constexpr Size row_block = 5 * tile_rows;  // rows of A packed at a time; k_block of them, 280 KiB, stay in the second
+                                           // cache beside the chunk of B they meet:
+constexpr Size panels_per_chunk = 8;       // 1 MiB
 
-constexpr Size short_rows = 2 * row_block;  // up to here, a panel of B is packed by the thread that uses it
+constexpr Size short_rows = 4 * row_block;  // up to here, a panel of B is packed by the thread that uses it
+constexpr Size rows_worth_reading_b = 64;   // so many use a B that each thread reads as fast as it comes from any cache
 constexpr Size steps_side_by_side = 16;     // of a transposed A: as many pages as the processor finds without a search
 
 // B packed at a time, for all rows: large enough that packing A again for the next columns is not felt.
@@ -104,14 +107,16 @@ template <class T>
 void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_panels) {
   alignas(64) T sums[sums_in_registers * lanes<T>];
   const Size k_blocks = std::max(Size{1}, divide_up(p.k, k_block<T>));
-  T* a = scratch<T>(rows_slot, rows.count() * k_block<T> + lanes<T>);
+  T* packed_a = scratch<T>(rows_slot, rows.count() * k_block<T> + lanes<T>);
   const bool in_place = p.packed_b == nullptr && rows.count() <= tile_rows && p.b.column_stride == 1;
+  const bool is_packed = rows.count() == 1 && p.a.column_stride == 1;  // one row is packed as it lies
   const bool plain = p.epilogue.bias == nullptr && p.epilogue.before_activation == nullptr &&
                      p.epilogue.activation == Activation::none;
 
   const auto multiply_tile_at = [&](const Place& place, Size width, const T* tile_a, Size k, const TilePanels<T>& b,
                                     KBlock block) {
     const TileFunction<T> multiply_tile_of = tile_function<T>(place.rows, width / lanes<T>);
+    expect(p.c, p.c_stride, place);
     if (place.columns == width && (plain || !block.last)) {
       multiply_tile_of(k, tile_a, b, p.c + place.row * p.c_stride + place.column, p.c_stride,
                        block.first ? Store::replace : Store::add);
@@ -124,7 +129,8 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
 
   for (Size kb = 0; kb < k_blocks; ++kb) {
     const Range k = part(kb, k_blocks, p.k, 1);
-    pack_rows(p, rows, k, a);
+    if (!is_packed) pack_rows(p, rows, k, packed_a);
+    const T* a = is_packed ? p.a.data + rows.begin * p.a.row_stride + k.begin : packed_a;
     for (Range chunk{columns.begin, 0}; chunk.begin < columns.end; chunk.begin = chunk.end) {
       chunk.end = std::min(columns.end, chunk.begin + chunk_panels * panel_width<T>);
       T* own = nullptr;
@@ -173,9 +179,16 @@ void multiply_by_dots(const Product<T>& p, Size threads) {
 }
 
 // One block of rows: every panel of B is used once, so whoever uses it packs it (unless it is), and it is still in the
-// first cache.
+// first cache. Where B is packed and there are rows enough for all, the threads share out rows, and none packs a row that
+// another has packed.
 template <class T>
 void multiply_short(const Product<T>& p, Size threads) {
+  if (p.packed_b != nullptr && p.m >= threads * rows_worth_reading_b) {
+    for_each(threads, threads, [&](Size i) {
+      multiply_block(p, part(i, threads, p.m, 1), {0, p.n}, panels_per_chunk);
+    });
+    return;
+  }
   const Size unit = (p.m <= tile_rows ? vectors_for_rows(p.m) : tile_vectors) * lanes<T>;
   const Size count = divide_up(p.n, unit);
   const Size blocks = std::min(count, std::max(Size{1}, count / (panels_per_item * threads)) * threads);
