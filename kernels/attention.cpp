@@ -12,20 +12,19 @@ namespace {
 
 using namespace attention_tile;
 
-// What one thread works on at a time: some consecutive targets of one sequence, with all query heads of one group.
-struct TargetTile {
-  Size b;
-  Size g;
-  Size first;       // target
-  Size last;        // target after the last
+struct TargetTile : Turn {
   Sources visible;  // those that any of the targets sees
 };
+
+// Targets of a tile.
+Size targets_per_tile(const AttentionSizes& sizes) {
+  return std::max(Size{1}, forward_rows / (sizes.heads / sizes.kv_heads));
+}
 
 // Calls work(tile) for all tiles, in parallel where that pays. Tiles are cut by the sizes alone: not by the threads.
 template <class Work>
 void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work work) {
-  const Size group = sizes.heads / sizes.kv_heads;
-  const Size targets = std::max(Size{1}, forward_rows / group);  // of a tile
+  const Size targets = targets_per_tile(sizes);
   const Size tiles = (sizes.targets + targets - 1) / targets;
   // Dynamic, because lengths and the causal order make some tiles cheaper than others; some tiles at a time, because
   // what a thread asked for ahead of its tile is what it needs next.
@@ -37,7 +36,7 @@ void for_each_tile(const AttentionSizes& sizes, const AttentionMask& mask, Work 
         const Size last = std::min((i + 1) * targets, sizes.targets);
         const Sources of_first = visible_sources(sizes, mask, b, i * targets),
                       of_last = visible_sources(sizes, mask, b, last - 1);
-        work(TargetTile{b, g, i * targets, last, {of_first.begin, of_last.end}});
+        work(TargetTile{{b, g, i * targets, last}, {of_first.begin, of_last.end}});
       }
     }
   }
@@ -170,6 +169,22 @@ void weigh_values(const AttentionSizes& sizes, const TargetTile& tile, HeadsView
   multiply<Result::replaced, T>(rows, columns, sources, {weights, width, 1}, {values, columns}, {outputs, columns});
 }
 
+// What comes next, to be read, and where this tile's outputs go.
+template <class T, class Stored>
+[[gnu::always_inline]] inline void ask_for_next(const AttentionSizes& sizes, const AttentionMask& mask,
+                                                const TargetTile& tile, HeadsView<const T> query,
+                                                HeadsView<const Stored> key, HeadsView<const Stored> value,
+                                                HeadsView<T> output) {
+  if (!lie_apart(key, sizes.head_size)) return;
+  if (const auto next = turn_after(sizes, tile, targets_per_tile(sizes))) {
+    ask_for_targets<Purpose::reading>(sizes, *next, query);
+    if (next->first == 0)
+      for (const HeadsView<const Stored>& view : {key, value})
+        ask_for_sources<Purpose::reading>(sizes, mask, *next, view);
+  }
+  ask_for_targets<Purpose::writing>(sizes, tile, output);
+}
+
 // Keys: HeadsView or KeyTiles
 template <class T, class Keys, class Stored>
 void attend(const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<const T> query, Keys key,
@@ -180,6 +195,8 @@ void attend(const AttentionSizes& sizes, const AttentionMask& mask, HeadsView<co
     const Size rows = (tile.last - tile.first) * group;
     const Size width = padded<T>(tile.visible.count());
     const Size output_width = padded<T>(depth);
+    if constexpr (std::is_same_v<Keys, HeadsView<const Stored>>)
+      if (rows > few_queries) ask_for_next(sizes, mask, tile, query, key, value, output);
     T* scores = score(sizes, tile, query, key);                 // [rows, S]
     T* outputs = scratch<T>(output_slot, rows * output_width);  // [rows, D]
     T* inverse_sums = scratch<T>(sum_slot, rows);               // [rows]

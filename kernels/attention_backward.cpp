@@ -42,8 +42,6 @@ struct SourceSide {
 // One tile of targets with all query heads of the group.
 template <class T>
 struct TargetSide {
-  Size first;
-  Size last;
   T* queries;    // [rows, D], times 1 / sqrt(D)
   T* d_queries;  // [rows, D]
   T* d_outputs;  // [rows, D]
@@ -87,12 +85,11 @@ SourceSide<T> load_sources(const Call<T>& call, Size b, Size g, Size visible) {
 }
 
 template <class T>
-TargetSide<T> load_targets(const Call<T>& call, Size b, Size g, Size first, Size last) {
+TargetSide<T> load_targets(const Call<T>& call, const Turn& turn) {
+  const auto [b, g, first, last] = turn;
   const Size rows = (last - first) * call.group;
   const Size whole = rows * call.width;
-  const TargetSide<T> side{first,
-                           last,
-                           scratch<T>(query_slot, whole),
+  const TargetSide<T> side{scratch<T>(query_slot, whole),
                            scratch<T>(d_query_slot, whole),
                            scratch<T>(d_output_slot, whole),
                            scratch<T>(delta_slot, rows),
@@ -115,9 +112,9 @@ TargetSide<T> load_targets(const Call<T>& call, Size b, Size g, Size first, Size
 
 // What the pair (tile of targets, tile of sources from s on) adds to dQ, dK and dV.
 template <class T>
-void add_pair(const Call<T>& call, Size b, Size g, const SourceSide<T>& source, const TargetSide<T>& target, Size s,
+void add_pair(const Call<T>& call, const Turn& turn, const SourceSide<T>& source, const TargetSide<T>& target, Size s,
               Size sources) {
-  const Size rows = (target.last - target.first) * call.group;
+  const Size rows = (turn.last - turn.first) * call.group;
   const Size width = call.width;
   const Size columns = padded<T>(sources);
   const Size here = s * width;  // where this tile of sources begins
@@ -125,9 +122,9 @@ void add_pair(const Call<T>& call, Size b, Size g, const SourceSide<T>& source, 
                                 {source.keys_transposed + here, columns}, {target.weights, columns});
   multiply<Result::replaced, T>(rows, columns, call.depth, {target.d_outputs, width, 1},
                                 {source.values_transposed + here, columns}, {target.d_scores, columns});
-  for_each_row(target.first, target.last, call.group, g, [&](Size row, Size t, Size head) {
-    const Sources visible = visible_sources(call.sizes, call.mask, b, t).seen_from(s, sources);
-    const T log_sum_exp = call.log_sum_exp[(b * call.sizes.heads + head) * call.sizes.targets + t];
+  for_each_row(turn.first, turn.last, call.group, turn.g, [&](Size row, Size t, Size head) {
+    const Sources visible = visible_sources(call.sizes, call.mask, turn.b, t).seen_from(s, sources);
+    const T log_sum_exp = call.log_sum_exp[(turn.b * call.sizes.heads + head) * call.sizes.targets + t];
     T* weights = target.weights + row * columns;
     T* d_scores = target.d_scores + row * columns;
     for (Size i = visible.begin / lanes<T> * lanes<T>; i < visible.end; i += lanes<T>) {
@@ -148,6 +145,23 @@ void add_pair(const Call<T>& call, Size b, Size g, const SourceSide<T>& source, 
                              {source.d_keys + here, width});
 }
 
+// What comes next, to be read, and where this turn's results go.
+template <class T>
+[[gnu::always_inline]] inline void ask_for_next(const Call<T>& call, const Turn& turn, Size targets_per_tile) {
+  if (!lie_apart(call.query, call.depth)) return;
+  if (const auto next = turn_after(call.sizes, turn, targets_per_tile)) {
+    for (const HeadsView<const T>& view : {call.query, call.output, call.d_output})
+      ask_for_targets<Purpose::reading>(call.sizes, *next, view);
+    if (next->first == 0)
+      for (const HeadsView<const T>& view : {call.key, call.value})
+        ask_for_sources<Purpose::reading>(call.sizes, call.mask, *next, view);
+  }
+  ask_for_targets<Purpose::writing>(call.sizes, turn, call.d_query);
+  if (turn.last == call.sizes.targets)
+    for (const HeadsView<T>& view : {call.d_key, call.d_value})
+      ask_for_sources<Purpose::writing>(call.sizes, call.mask, turn, view);
+}
+
 template <class T>
 void group_backward(const Call<T>& call, Size b, Size g) {
   const Size targets_per_tile = std::max(Size{1}, backward_rows / call.group);
@@ -155,14 +169,15 @@ void group_backward(const Call<T>& call, Size b, Size g) {
   const Size loaded = visible_sources(call.sizes, call.mask, b, targets - 1).end;
   const SourceSide<T> source = load_sources(call, b, g, loaded);
   for (Size first = 0; first < targets; first += targets_per_tile) {
-    const Size last = std::min(first + targets_per_tile, targets);
+    const Turn turn{b, g, first, std::min(first + targets_per_tile, targets)};
     const Size begin = visible_sources(call.sizes, call.mask, b, first).begin;
-    const Size end = visible_sources(call.sizes, call.mask, b, last - 1).end;
-    const TargetSide<T> target = load_targets(call, b, g, first, last);
+    const Size end = visible_sources(call.sizes, call.mask, b, turn.last - 1).end;
+    const TargetSide<T> target = load_targets(call, turn);
+    ask_for_next(call, turn, targets_per_tile);
     // A tile is as long as it was transposed, also where these targets see only a part of it.
     for (Size s = begin / sources_per_tile * sources_per_tile; s < end; s += sources_per_tile)
-      add_pair(call, b, g, source, target, s, std::min(sources_per_tile, loaded - s));
-    scatter_heads(target.d_queries, b, g, call.group, first, last, call.depth, call.scale, call.d_query);
+      add_pair(call, turn, source, target, s, std::min(sources_per_tile, loaded - s));
+    scatter_heads(target.d_queries, b, g, call.group, first, turn.last, call.depth, call.scale, call.d_query);
   }
   scatter_heads(source.d_keys, b, g, 1, 0, call.sizes.sources, call.depth, T{1}, call.d_key);
   scatter_heads(source.d_values, b, g, 1, 0, call.sizes.sources, call.depth, T{1}, call.d_value);
