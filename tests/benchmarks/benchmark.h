@@ -1,9 +1,25 @@
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
+#include "core/size.h"
+
 namespace headshare::benchmarks {
+
+// [M, K] times [K, N], of a training step and of decoding: rows are tokens.
+struct ProductSizes {
+  Size m, n, k;
+};
+constexpr auto product_sizes = std::to_array<ProductSizes>({{4096, 256, 256},
+                                                            {4096, 1024, 256},
+                                                            {4096, 256, 1024},
+                                                            {4096, 8000, 256},
+                                                            {1024, 1024, 1024},
+                                                            {1, 256, 256},
+                                                            {32, 256, 256},
+                                                            {128, 1024, 256}});
 
 // One line of the table. flops and bytes are those of the definition: each input read once, each output written once.
 struct Row {

@@ -24,14 +24,8 @@ double megas(Size a, Size b, Size c) {
 }  // namespace
 
 std::vector<Row> benchmark_matmul() {
-  struct Sizes {
-    Size m, n, k;
-  };
   std::vector<Row> rows;
-  // The products of a training step and of decoding: rows are tokens.
-  for (const auto [m, n, k] :
-       {Sizes{4096, 256, 256}, Sizes{4096, 1024, 256}, Sizes{4096, 256, 1024}, Sizes{4096, 8000, 256},
-        Sizes{1024, 1024, 1024}, Sizes{1, 256, 256}, Sizes{32, 256, 256}, Sizes{128, 1024, 256}}) {
+  for (const auto [m, n, k] : product_sizes) {
     const Tensor a = random_tensor({m, k}), b = random_tensor({k, n}),
                  transposed = random_tensor({n, k}).transpose(0, 1);
     const double flops = 2 * megas(m, n, k), bytes = 4.0 * static_cast<double>(m * k + k * n + m * n);
