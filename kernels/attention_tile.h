@@ -301,6 +301,7 @@ inline void transpose_heads(const Stored* from, Size from_stride, Size sources, 
   constexpr Size n = lanes<T>;
   const Size to_stride = padded<T>(sources);
   for (Size s = 0; s < sources; s += n) {
+    // Of positions that lie apart the caller has asked for the right lines before.
     if (from_stride == head_size)
       ask_ahead(from + s * from_stride, n * from_stride * static_cast<Size>(sizeof(Stored)));
     for (Size d = 0; d < head_size; d += n) {
