@@ -16,8 +16,8 @@
 //   matmul             splits a batch between the threads, or hands each product of it to all threads;
 //   multiply           chooses how one product is computed, and who packs B. A processor's matrix unit multiplies large
 //                      float32 matrices (matmul_by_unit.h); what follows here is for vectors;
-//   multiply_block     computes a block of C: packs A, walks over panels of B and tiles of C (Goto and van de Geijn
-//                      2008, "Anatomy of high-performance matrix multiplication");
+//   multiply_block     computes a block of C: packs A where it must, walks over panels of B and tiles of C (Goto and
+//                      van de Geijn 2008, "Anatomy of high-performance matrix multiplication");
 //   finish             adds the bias, applies the activation and stores.
 // Threads only ever share out elements of C, never the sum of one element, and what a tile looks like does not change
 // the order in which an element is summed: the result is the same for any number of threads.
@@ -35,7 +35,7 @@ constexpr Size panel_width = lanes<T>* tile_vectors;  // columns of B that are p
 template <class T>
 constexpr Size k_block = 4096 / sizeof(T);
 
-constexpr Size row_block = 5 * tile_rows;  // rows of A packed at a time; k_block of them, 280 KiB, stay in the second
+constexpr Size row_block = 5 * tile_rows;  // rows of A used at a time; k_block of them, 280 KiB, stay in the second
                                            // cache beside the chunk of B they meet:
 constexpr Size panels_per_chunk = 8;       // 1 MiB
 
@@ -93,6 +93,30 @@ void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
   }
 }
 
+// Copying A costs up to a fifth of a narrow product, so it is saved where the tile finds numbers as fast where they
+// lie. It does not
+// - where the lines that it needs again and again displace each other: a first cache has room for 8 to 12 lines that lie
+//   a multiple of 4 KiB apart;
+// - where A is transposed and the tile needs so few numbers of each line that a packed copy of them would stay in the
+//   first cache, but the lines do not.
+template <class T>
+bool is_read_in_place(const MatrixView<T>& a, Size rows) {
+  constexpr Size line = 64, displacing = 2048;  // bytes
+  constexpr Size rows_that_fit = 4;
+  const bool row_by_row = a.column_stride == 1;
+  const bool displace = (row_by_row ? a.row_stride : a.column_stride) * Size{sizeof(T)} % displacing == 0;
+  if (row_by_row) return rows <= rows_that_fit || !displace;
+  return a.row_stride == 1 && !displace && tile_rows * Size{sizeof(T)} > line / 2;
+}
+
+// Every step of a panel is on another line of B. Few rows use a panel once, and many as often as they have tiles: for
+// those the lines should come in short leaps, which a processor foresees.
+template <class T>
+bool panels_are_read_in_place(const MatrixView<T>& b, Size rows) {
+  constexpr Size short_leap = 1024;  // bytes
+  return b.column_stride == 1 && (rows <= tile_rows || b.row_stride * Size{sizeof(T)} <= short_leap);
+}
+
 // Columns of the next tile in C: one panel, or several where so few rows leave registers for them.
 template <class T>
 Size next_width(Size rows, Size columns_left) {
@@ -107,39 +131,41 @@ template <class T>
 void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_panels) {
   alignas(64) T sums[sums_in_registers * lanes<T>];
   const Size k_blocks = std::max(Size{1}, divide_up(p.k, k_block<T>));
-  T* packed_a = scratch<T>(rows_slot, rows.count() * k_block<T> + lanes<T>);
-  const bool in_place = p.packed_b == nullptr && rows.count() <= tile_rows && p.b.column_stride == 1;
-  const bool is_packed = rows.count() == 1 && p.a.column_stride == 1;  // one row is packed as it lies
+  const bool a_in_place = is_read_in_place(p.a, rows.count());
+  T* packed_a = a_in_place ? nullptr : scratch<T>(rows_slot, rows.count() * k_block<T> + lanes<T>);
+  const bool b_in_place = p.packed_b == nullptr && panels_are_read_in_place(p.b, rows.count());
   const bool plain = p.epilogue.bias == nullptr && p.epilogue.before_activation == nullptr &&
                      p.epilogue.activation == Activation::none;
 
-  const auto multiply_tile_at = [&](const Place& place, Size width, const T* tile_a, Size k, const TilePanels<T>& b,
-                                    KBlock block) {
+  const auto multiply_tile_at = [&](const Place& place, Size width, Size k, const TileRows<T>& a,
+                                    const TilePanels<T>& b, KBlock block) {
     const TileFunction<T> multiply_tile_of = tile_function<T>(place.rows, width / lanes<T>);
     expect(p.c, p.c_stride, place);
     if (place.columns == width && (plain || !block.last)) {
-      multiply_tile_of(k, tile_a, b, p.c + place.row * p.c_stride + place.column, p.c_stride,
+      multiply_tile_of(k, a, b, p.c + place.row * p.c_stride + place.column, p.c_stride,
                        block.first ? Store::replace : Store::add);
     } else {
       if (block.last) expect_kept_values(p, place);
-      multiply_tile_of(k, tile_a, b, sums, width, Store::replace);
+      multiply_tile_of(k, a, b, sums, width, Store::replace);
       finish(p, place, block, sums, width);
     }
   };
 
   for (Size kb = 0; kb < k_blocks; ++kb) {
     const Range k = part(kb, k_blocks, p.k, 1);
-    if (!is_packed) pack_rows(p, rows, k, packed_a);
-    const T* a = is_packed ? p.a.data + rows.begin * p.a.row_stride + k.begin : packed_a;
+    if (!a_in_place) pack_rows(p, rows, k, packed_a);
     for (Range chunk{columns.begin, 0}; chunk.begin < columns.end; chunk.begin = chunk.end) {
       chunk.end = std::min(columns.end, chunk.begin + chunk_panels * panel_width<T>);
       T* own = nullptr;
-      if (p.packed_b == nullptr && (!in_place || chunk.count() % lanes<T> != 0)) {
+      if (p.packed_b == nullptr && (!b_in_place || chunk.count() % lanes<T> != 0)) {
         own = scratch<T>(panel_slot, (chunk.count() + panel_width<T>)*k_block<T> + lanes<T>);
         pack_panels(p, chunk, k, own);
       }
       for (Size row = rows.begin, tile; row < rows.end; row += tile) {
         tile = next_tile(rows.end - row);
+        const TileRows<T> a = a_in_place ? TileRows<T>{p.a.data + row * p.a.row_stride + k.begin * p.a.column_stride,
+                                                       p.a.row_stride, p.a.column_stride}
+                                         : TileRows<T>{packed_a + (row - rows.begin) * k.count(), 1, tile};
         for (Size column = chunk.begin, width; column < chunk.end; column += width) {
           width = next_width<T>(tile, chunk.end - column);
           const Size panel = std::min(width, panel_width<T>);
@@ -147,8 +173,8 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
               p.packed_b != nullptr ? TilePanels<T>{p.packed_b + column * p.k + k.begin * panel, panel, panel * p.k}
               : own != nullptr      ? TilePanels<T>{own + (column - chunk.begin) * k.count(), panel, panel * k.count()}
                                : TilePanels<T>{p.b.data + k.begin * p.b.row_stride + column, p.b.row_stride, panel};
-          multiply_tile_at({row, column, tile, std::min(width, chunk.end - column)}, width,
-                           a + (row - rows.begin) * k.count(), k.count(), b, {kb == 0, kb == k_blocks - 1});
+          multiply_tile_at({row, column, tile, std::min(width, chunk.end - column)}, width, k.count(), a, b,
+                           {kb == 0, kb == k_blocks - 1});
         }
       }
     }
@@ -179,8 +205,8 @@ void multiply_by_dots(const Product<T>& p, Size threads) {
 }
 
 // One block of rows: every panel of B is used once, so whoever uses it packs it (unless it is), and it is still in the
-// first cache. Where B is packed and there are rows enough for all, the threads share out rows, and none packs a row that
-// another has packed.
+// first cache. Where B is packed and there are rows enough for all, the threads share out rows, and none needs the rows
+// of another.
 template <class T>
 void multiply_short(const Product<T>& p, Size threads) {
   if (p.packed_b != nullptr && p.m >= threads * rows_worth_reading_b) {

@@ -46,18 +46,25 @@ inline void copy_few(const T* from, T* to) {
   }
 }
 
-// Lines that lie side by side: each step is one contiguous piece.
-template <class T, Size width>
-void pack_side_by_side(const Lines<T>& from, T* to) {
-  for (Size k = 0; k < from.steps; ++k) copy_few<T, width>(from.data + k * from.k_stride, to + k * width);
-}
-
 // Asks for the cache line that holds from[ahead], so that it is there when its turn comes. Only a hint: any address
-// will do.
-template <class T>
+// will do. The first cache may have no room for many lines a page apart; the second has.
+constexpr int first_cache = 3, second_cache = 2;
+template <int cache, class T>
 inline void prefetch(const T* from, Size ahead) {
   const std::uintptr_t bytes = static_cast<std::uintptr_t>(ahead) * sizeof(T);
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(from) + bytes));
+  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(from) + bytes), 0, cache);
+}
+
+// Lines that lie side by side: each step is one contiguous piece, on another page than the one before where lines are
+// long, and of those the processor foresees nothing.
+template <class T, Size width>
+void pack_side_by_side(const Lines<T>& from, T* to) {
+  constexpr Size steps_ahead = 16;
+  for (Size k = 0; k < from.steps; ++k) {
+    const T* step = from.data + k * from.k_stride;
+    for (Size i = 0; i < width; i += lanes<T>) prefetch<second_cache>(step + i, steps_ahead * from.k_stride);
+    copy_few<T, width>(step, to + k * width);
+  }
 }
 
 // Lines that run along k: a transposition, in squares that are transposed in registers. Up to lanes<T> lines make one
@@ -73,7 +80,7 @@ inline void pack_along_k(const Lines<T>& from, Size width, T* to) {
     const Size lines = std::min(side, from.lines - line);
     for (Size k = 0; k < whole; k += side) {
       // The processor notices that a line is read on, but not what comes after a short one.
-      for (Size i = 0; i < lines; ++i) prefetch(first + i * from.line_stride + k, side * from.line_stride);
+      for (Size i = 0; i < lines; ++i) prefetch<first_cache>(first + i * from.line_stride + k, side * from.line_stride);
       transpose_lines<T>(first + k, from.line_stride, lines, to + k * width + line, width);
     }
   }

@@ -29,6 +29,14 @@ constexpr Size sums_in_registers = tile_rows * tile_vectors;  // leaves room for
 
 enum class Store { replace, add };
 
+// The rows of A that a tile needs: packed, or where they lie in the matrix.
+template <class T>
+struct TileRows {
+  const T* data;
+  Size row_stride;
+  Size k_stride;
+};
+
 // The columns of B that a tile needs: one panel, or several with the same distance between them.
 template <class T>
 struct TilePanels {
@@ -37,17 +45,24 @@ struct TilePanels {
   Size panel_stride;  // between panels
 };
 
-// out (+)= A B for one tile: packed rows of A.
-//   a: [k, rows]   b: [k, vectors * lanes], in panels   out: [rows, vectors * lanes], `out_stride` between its rows
+// out (+)= A B for one tile.
+//   a: [rows, k]   b: [k, vectors * lanes], in panels   out: [rows, vectors * lanes], `out_stride` between its rows
 template <class T, Size rows, Size vectors>
-void multiply_tile(Size k, const T* a, const TilePanels<T>& panels, T* out, Size out_stride, Store mode) {
+void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T* out, Size out_stride, Store mode) {
+  // An address may be a pointer plus an offset, so one pointer serves three rows with two offsets that all share; one
+  // for each row would be more than there are registers.
+  constexpr Size rows_each = 3;
+  const T* pointers[(rows + rows_each - 1) / rows_each];
+#pragma GCC unroll 16
+  for (Size i = 0; i < rows; i += rows_each) pointers[i / rows_each] = a.data + i * a.row_stride;
+
   Vector<T> sums[rows][vectors];
 #pragma GCC unroll 16
   for (Size i = 0; i < rows; ++i)
 #pragma GCC unroll 16
     for (Size v = 0; v < vectors; ++v) sums[i][v] = Vector<T>{};
 
-  for (const T* b = panels.data; k > 0; --k, a += rows, b += panels.k_stride) {
+  for (const T* b = panels.data; k > 0; --k, b += panels.k_stride) {
     Vector<T> b_row[vectors];
 #pragma GCC unroll 16
     for (Size v = 0; v < vectors; ++v)
@@ -55,7 +70,9 @@ void multiply_tile(Size k, const T* a, const TilePanels<T>& panels, T* out, Size
 #pragma GCC unroll 16
     for (Size i = 0; i < rows; ++i)
 #pragma GCC unroll 16
-      for (Size v = 0; v < vectors; ++v) sums[i][v] += a[i] * b_row[v];
+      for (Size v = 0; v < vectors; ++v) sums[i][v] += pointers[i / rows_each][i % rows_each * a.row_stride] * b_row[v];
+#pragma GCC unroll 16
+    for (const T*& pointer : pointers) pointer += a.k_stride;
   }
 
 #pragma GCC unroll 16
@@ -68,7 +85,7 @@ void multiply_tile(Size k, const T* a, const TilePanels<T>& panels, T* out, Size
 }
 
 template <class T>
-using TileFunction = void (*)(Size, const T*, const TilePanels<T>&, T*, Size, Store);
+using TileFunction = void (*)(Size, const TileRows<T>&, const TilePanels<T>&, T*, Size, Store);
 
 // Few rows make a tile of few sums, so it gets more vectors: 8 for one row.
 constexpr Size vectors_for_rows(Size rows) {
