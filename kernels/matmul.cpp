@@ -95,8 +95,8 @@ void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
 
 // Copying A costs up to a fifth of a narrow product, so it is saved where the tile finds numbers as fast where they
 // lie. It does not
-// - where the lines that it needs again and again displace each other: a first cache has room for 8 to 12 lines that lie
-//   a multiple of 4 KiB apart;
+// - where the lines that it needs again and again displace each other: a first cache has room for 8 to 12 lines that
+//   lie a multiple of 4 KiB apart;
 // - where A is transposed and the tile needs so few numbers of each line that a packed copy of them would stay in the
 //   first cache, but the lines do not.
 template <class T>
@@ -115,6 +115,21 @@ template <class T>
 bool panels_are_read_in_place(const MatrixView<T>& b, Size rows) {
   constexpr Size short_leap = 1024;  // bytes
   return b.column_stride == 1 && (rows <= tile_rows || b.row_stride * Size{sizeof(T)} <= short_leap);
+}
+
+// What the tile of `place` should ask for: its place in C, and a part of the rows of A below it for every panel of the
+// chunk that it meets, unless that is more than the first cache can take in beside what is in use.
+template <class T>
+Expected<T> expected_at(const Product<T>& p, const Place& place, const TileRows<T>& a, Size k, Range chunk) {
+  constexpr Size most = 16384;  // bytes
+  Expected<T> expected{p.c + place.row * p.c_stride + place.column, p.c_stride, a.data, 0};
+  if (a.k_stride == 1 && place.row + place.rows < p.m && place.rows * k * Size{sizeof(T)} <= most) {
+    const Size panels = divide_up(chunk.count(), panel_width<T>);
+    const Range lines = part((place.column - chunk.begin) / panel_width<T>, panels, divide_up(k, line<T>), 1);
+    expected.a += place.rows * a.row_stride + lines.begin * line<T>;
+    expected.a_lines = lines.count();
+  }
+  return expected;
 }
 
 // Columns of the next tile in C: one panel, or several where so few rows leave registers for them.
@@ -138,15 +153,14 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
                      p.epilogue.activation == Activation::none;
 
   const auto multiply_tile_at = [&](const Place& place, Size width, Size k, const TileRows<T>& a,
-                                    const TilePanels<T>& b, KBlock block) {
+                                    const TilePanels<T>& b, KBlock block, const Expected<T>& expected) {
     const TileFunction<T> multiply_tile_of = tile_function<T>(place.rows, width / lanes<T>);
-    expect(p.c, p.c_stride, place);
     if (place.columns == width && (plain || !block.last)) {
       multiply_tile_of(k, a, b, p.c + place.row * p.c_stride + place.column, p.c_stride,
-                       block.first ? Store::replace : Store::add);
+                       block.first ? Store::replace : Store::add, expected);
     } else {
       if (block.last) expect_kept_values(p, place);
-      multiply_tile_of(k, a, b, sums, width, Store::replace);
+      multiply_tile_of(k, a, b, sums, width, Store::replace, expected);
       finish(p, place, block, sums, width);
     }
   };
@@ -173,8 +187,9 @@ void multiply_block(const Product<T>& p, Range rows, Range columns, Size chunk_p
               p.packed_b != nullptr ? TilePanels<T>{p.packed_b + column * p.k + k.begin * panel, panel, panel * p.k}
               : own != nullptr      ? TilePanels<T>{own + (column - chunk.begin) * k.count(), panel, panel * k.count()}
                                : TilePanels<T>{p.b.data + k.begin * p.b.row_stride + column, p.b.row_stride, panel};
-          multiply_tile_at({row, column, tile, std::min(width, chunk.end - column)}, width, k.count(), a, b,
-                           {kb == 0, kb == k_blocks - 1});
+          const Place place{row, column, tile, std::min(width, chunk.end - column)};
+          multiply_tile_at(place, width, k.count(), a, b, {kb == 0, kb == k_blocks - 1},
+                           expected_at(p, place, a, k.count(), chunk));
         }
       }
     }

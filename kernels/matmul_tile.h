@@ -45,10 +45,24 @@ struct TilePanels {
   Size panel_stride;  // between panels
 };
 
+// What a tile asks memory for while it computes, a little at a time, so that it is there when it is needed: where its
+// sums go in the end, and a piece of the rows of A that come after the tile's own.
+template <class T>
+struct Expected {
+  const T* c;
+  Size c_stride;
+  const T* a;
+  Size a_lines;  // cache lines of each row
+};
+
+template <class T>
+constexpr Size line = 64 / Size{sizeof(T)};  // numbers in a cache line
+
 // out (+)= A B for one tile.
 //   a: [rows, k]   b: [k, vectors * lanes], in panels   out: [rows, vectors * lanes], `out_stride` between its rows
 template <class T, Size rows, Size vectors>
-void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T* out, Size out_stride, Store mode) {
+void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T* out, Size out_stride, Store mode,
+                   const Expected<T>& expected) {
   // An address may be a pointer plus an offset, so one pointer serves three rows with two offsets that all share; one
   // for each row would be more than there are registers.
   constexpr Size rows_each = 3;
@@ -62,17 +76,25 @@ void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T*
 #pragma GCC unroll 16
     for (Size v = 0; v < vectors; ++v) sums[i][v] = Vector<T>{};
 
-  for (const T* b = panels.data; k > 0; --k, b += panels.k_stride) {
-    Vector<T> b_row[vectors];
+  const T* b = panels.data;
+  for (Size part = 0; part < rows; ++part) {
+    for (Size column = 0; column < vectors * lanes<T>; column += line<T>)
+      __builtin_prefetch(expected.c + part * expected.c_stride + column, 1);
+    for (Size i = 0; i < expected.a_lines; ++i) __builtin_prefetch(expected.a + part * a.row_stride + i * line<T>);
+
+    for (Size steps = k * (part + 1) / rows - k * part / rows; steps > 0; --steps, b += panels.k_stride) {
+      Vector<T> b_row[vectors];
 #pragma GCC unroll 16
-    for (Size v = 0; v < vectors; ++v)
-      b_row[v] = load(b + v / tile_vectors * panels.panel_stride + v % tile_vectors * lanes<T>);
+      for (Size v = 0; v < vectors; ++v)
+        b_row[v] = load(b + v / tile_vectors * panels.panel_stride + v % tile_vectors * lanes<T>);
 #pragma GCC unroll 16
-    for (Size i = 0; i < rows; ++i)
+      for (Size i = 0; i < rows; ++i)
 #pragma GCC unroll 16
-      for (Size v = 0; v < vectors; ++v) sums[i][v] += pointers[i / rows_each][i % rows_each * a.row_stride] * b_row[v];
+        for (Size v = 0; v < vectors; ++v)
+          sums[i][v] += pointers[i / rows_each][i % rows_each * a.row_stride] * b_row[v];
 #pragma GCC unroll 16
-    for (const T*& pointer : pointers) pointer += a.k_stride;
+      for (const T*& pointer : pointers) pointer += a.k_stride;
+    }
   }
 
 #pragma GCC unroll 16
@@ -85,7 +107,7 @@ void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T*
 }
 
 template <class T>
-using TileFunction = void (*)(Size, const TileRows<T>&, const TilePanels<T>&, T*, Size, Store);
+using TileFunction = void (*)(Size, const TileRows<T>&, const TilePanels<T>&, T*, Size, Store, const Expected<T>&);
 
 // Few rows make a tile of few sums, so it gets more vectors: 8 for one row.
 constexpr Size vectors_for_rows(Size rows) {
