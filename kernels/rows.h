@@ -74,11 +74,13 @@ inline T softmax_shift(Size n, const T* x) {
   return largest == -infinity<T> ? T(0) : largest;
 }
 
-// log sum_i exp(x_i); -infinity for a row of only -infinity, NaN when there is a NaN or +infinity.
+// log sum_i exp(x_i); -infinity for a row of only -infinity, NaN when there is a NaN or +infinity. Exponentials take so
+// long that the row behind this one, if it is asked for meanwhile, is there when they are done.
 template <class T>
 inline T log_sum_exp(Size n, const T* x) {
   const T shift = softmax_shift(n, x);
-  return shift + std::log(row_sum<T>(n, [x, shift](Size i, auto count) {
+  return shift + std::log(row_sum<T>(n, [n, x, shift](Size i, auto count) {
+           __builtin_prefetch(x + n + i);
            return exp_or_zero(load_first(x + i, count, -infinity<T>) - shift);
          }));
 }
