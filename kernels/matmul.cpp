@@ -96,17 +96,16 @@ void pack_rows(const Product<T>& p, Range rows, Range k, T* to) {
 // Copying A costs up to a fifth of a narrow product, so it is saved where the tile finds numbers as fast where they
 // lie. It does not
 // - where the lines that it needs again and again displace each other: a first cache has room for 8 to 12 lines that
-//   lie a multiple of 4 KiB apart;
+//   lie a multiple of 4 KiB apart. Row by row it needs as many as it has rows, of a transposed A more;
 // - where A is transposed and the tile needs so few numbers of each line that a packed copy of them would stay in the
 //   first cache, but the lines do not.
 template <class T>
 bool is_read_in_place(const MatrixView<T>& a, Size rows) {
-  constexpr Size line = 64, displacing = 2048;  // bytes
+  constexpr Size line_bytes = 64, displacing = 4096, displacing_many = 2048;
   constexpr Size rows_that_fit = 4;
-  const bool row_by_row = a.column_stride == 1;
-  const bool displace = (row_by_row ? a.row_stride : a.column_stride) * Size{sizeof(T)} % displacing == 0;
-  if (row_by_row) return rows <= rows_that_fit || !displace;
-  return a.row_stride == 1 && !displace && tile_rows * Size{sizeof(T)} > line / 2;
+  if (a.column_stride == 1) return rows <= rows_that_fit || a.row_stride * Size{sizeof(T)} % displacing != 0;
+  return a.row_stride == 1 && a.column_stride * Size{sizeof(T)} % displacing_many != 0 &&
+         tile_rows * Size{sizeof(T)} > line_bytes / 2;
 }
 
 // Every step of a panel is on another line of B. Few rows use a panel once, and many as often as they have tiles: for
