@@ -1,10 +1,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 
 #include "core/size.h"
+#include "kernels/prefetch.h"
 #include "kernels/transpose.h"
 #include "kernels/vector.h"
 
@@ -44,15 +44,6 @@ inline void copy_few(const T* from, T* to) {
     for (Size i = 0; i + step <= n; i += step) copy_at(i);
     if constexpr (n % step != 0) copy_at(n - step);
   }
-}
-
-// Asks for the cache line that holds from[ahead], so that it is there when its turn comes. Only a hint: any address
-// will do. The first cache may have no room for many lines a page apart; the second has.
-constexpr int first_cache = 3, second_cache = 2;
-template <int cache, class T>
-inline void prefetch(const T* from, Size ahead) {
-  const std::uintptr_t bytes = static_cast<std::uintptr_t>(ahead) * sizeof(T);
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(from) + bytes), 0, cache);
 }
 
 // Lines that lie side by side: each step is one contiguous piece, on another page than the one before where lines are

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/size.h"
+#include "kernels/prefetch.h"
 #include "kernels/vector.h"
 
 // The heart of the matrix product: a small tile of C that lives in registers while k runs. Each step loads `vectors`
@@ -80,7 +81,7 @@ void multiply_tile(Size k, const TileRows<T>& a, const TilePanels<T>& panels, T*
   for (Size part = 0; part < rows; ++part) {
     for (Size column = 0; column < vectors * lanes<T>; column += line<T>)
       __builtin_prefetch(expected.c + part * expected.c_stride + column, 1);
-    for (Size i = 0; i < expected.a_lines; ++i) __builtin_prefetch(expected.a + part * a.row_stride + i * line<T>);
+    for (Size i = 0; i < expected.a_lines; ++i) prefetch<first_cache>(expected.a, part * a.row_stride + i * line<T>);
 
     for (Size steps = k * (part + 1) / rows - k * part / rows; steps > 0; --steps, b += panels.k_stride) {
       Vector<T> b_row[vectors];

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/size.h"
+#include "kernels/prefetch.h"
 #include "kernels/vector.h"
 
 // Loops over one row of n elements, a register at a time. A row is read several times here without regret: after the
@@ -80,7 +81,7 @@ template <class T>
 inline T log_sum_exp(Size n, const T* x) {
   const T shift = softmax_shift(n, x);
   return shift + std::log(row_sum<T>(n, [n, x, shift](Size i, auto count) {
-           __builtin_prefetch(x + n + i);
+           prefetch<first_cache>(x, n + i);
            return exp_or_zero(load_first(x + i, count, -infinity<T>) - shift);
          }));
 }
