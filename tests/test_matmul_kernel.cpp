@@ -168,6 +168,15 @@ TEST_CASE("the product agrees with three plain loops where rows, columns and k a
     check_case({{1, 150, 600, 1100}, Layout::rows, Layout::columns}, generator);  // B packed in several parts
 }
 
+TEST_CASE("the product agrees with three plain loops where lines of A lie a multiple of 2 or 4 KiB apart") {
+  if (test::on_simulated_device()) return;  // made for the caches of the CPU
+  Generator generator(8);
+  for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{3, 40, 1024}, {20, 40, 2048}, {300, 33, 1024}})
+    check_case({{1, m, n, k}, Layout::rows, Layout::rows, 1, 1, true, Activation::relu, true}, generator);
+  for (const auto& [m, n, k] : {std::tuple<Size, Size, Size>{512, 33, 70}, {512, 65, 1100}, {1024, 40, 33}})
+    check_case({{1, m, n, k}, Layout::columns, Layout::rows, 1, 1, true, Activation::relu, true}, generator);
+}
+
 TEST_CASE("bias, activation and kept values agree with the plain product in every combination") {
   Generator generator(3);
   for (const bool bias : {false, true})
