@@ -110,20 +110,21 @@ TargetSide<T> load_targets(const Call<T>& call, const Turn& turn) {
   return side;
 }
 
-// What the pair (tile of targets, tile of sources from s on) adds to dQ, dK and dV.
+// What the pair (tile of targets, tile of sources from s on) adds to dQ, dK and dV. Of the tile's sources, none of the
+// targets sees more than the first `seen`.
 template <class T>
 void add_pair(const Call<T>& call, const Turn& turn, const SourceSide<T>& source, const TargetSide<T>& target, Size s,
-              Size sources) {
+              Size sources, Size seen) {
   const Size rows = (turn.last - turn.first) * call.group;
   const Size width = call.width;
-  const Size columns = padded<T>(sources);
+  const Size columns = padded<T>(sources), used = padded<T>(seen);
   const Size here = s * width;  // where this tile of sources begins
-  multiply<Result::replaced, T>(rows, columns, call.depth, {target.queries, width, 1},
+  multiply<Result::replaced, T>(rows, used, call.depth, {target.queries, width, 1},
                                 {source.keys_transposed + here, columns}, {target.weights, columns});
-  multiply<Result::replaced, T>(rows, columns, call.depth, {target.d_outputs, width, 1},
+  multiply<Result::replaced, T>(rows, used, call.depth, {target.d_outputs, width, 1},
                                 {source.values_transposed + here, columns}, {target.d_scores, columns});
   for_each_row(turn.first, turn.last, call.group, turn.g, [&](Size row, Size t, Size head) {
-    const Sources visible = visible_sources(call.sizes, call.mask, turn.b, t).seen_from(s, sources);
+    const Sources visible = visible_sources(call.sizes, call.mask, turn.b, t).seen_from(s, seen);
     const T log_sum_exp = call.log_sum_exp[(turn.b * call.sizes.heads + head) * call.sizes.targets + t];
     T* weights = target.weights + row * columns;
     T* d_scores = target.d_scores + row * columns;
@@ -134,14 +135,14 @@ void add_pair(const Call<T>& call, const Turn& turn, const SourceSide<T>& source
     }
     for (T* row_of_tile : {weights, d_scores}) {
       clear(row_of_tile, 0, visible.begin);
-      clear(row_of_tile, visible.end, columns);
+      clear(row_of_tile, visible.end, used);
     }
   });
-  multiply<Result::added, T>(rows, width, sources, {target.d_scores, columns, 1}, {source.keys + here, width},
+  multiply<Result::added, T>(rows, width, seen, {target.d_scores, columns, 1}, {source.keys + here, width},
                              {target.d_queries, width});
-  multiply<Result::added, T>(sources, width, rows, {target.weights, 1, columns}, {target.d_outputs, width},
+  multiply<Result::added, T>(seen, width, rows, {target.weights, 1, columns}, {target.d_outputs, width},
                              {source.d_values + here, width});
-  multiply<Result::added, T>(sources, width, rows, {target.d_scores, 1, columns}, {target.queries, width},
+  multiply<Result::added, T>(seen, width, rows, {target.d_scores, 1, columns}, {target.queries, width},
                              {source.d_keys + here, width});
 }
 
@@ -174,9 +175,10 @@ void group_backward(const Call<T>& call, Size b, Size g) {
     const Size end = visible_sources(call.sizes, call.mask, b, turn.last - 1).end;
     const TargetSide<T> target = load_targets(call, turn);
     ask_for_next(call, turn, targets_per_tile);
-    // A tile is as long as it was transposed, also where these targets see only a part of it.
-    for (Size s = begin / sources_per_tile * sources_per_tile; s < end; s += sources_per_tile)
-      add_pair(call, turn, source, target, s, std::min(sources_per_tile, loaded - s));
+    for (Size s = begin / sources_per_tile * sources_per_tile; s < end; s += sources_per_tile) {
+      const Size sources = std::min(sources_per_tile, loaded - s);  // as many as were transposed together
+      add_pair(call, turn, source, target, s, sources, std::min(sources, end - s));
+    }
     scatter_heads(target.d_queries, b, g, call.group, first, turn.last, call.depth, call.scale, call.d_query);
   }
   scatter_heads(source.d_keys, b, g, 1, 0, call.sizes.sources, call.depth, T{1}, call.d_key);
