@@ -34,6 +34,9 @@ headshare_dependency(doctest 2.4.8
 headshare_dependency(cxxopts 3.1
   https://github.com/jarro2783/cxxopts/archive/refs/tags/v3.1.1.tar.gz
   523175f792eb0ff04f9e653c90746c12655f10cb70f1d5e6d6d9491420298a08 include)
+# Without std::regex, in which every file of commands would compile six expressions whenever a program starts, and which
+# runs out of stack on a long argument.
+target_compile_definitions(headshare_cxxopts INTERFACE CXXOPTS_NO_REGEX)
 headshare_dependency(nlohmann_json 3.10
   https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
   d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d include)

@@ -59,6 +59,13 @@ TEST_CASE("every subcommand explains itself with an example, and usage errors ex
   check_refused(headshare_command(folder, "data toy"), 2, "--out is missing");
 }
 
+TEST_CASE("a word of any length is refused like a short one") {
+  const TemporaryFolder folder;
+  const std::string many(100'000, '9');
+  check_refused(headshare_command(folder, "train --steps=" + many), 2, many);
+  check_refused(headshare_command(folder, "train --" + many), 2, many);
+}
+
 TEST_CASE("threads bound to cores are as many as unbound ones") {
   const TemporaryFolder folder;
   const auto processor_of = [&](const std::string& binding) {
